@@ -1,0 +1,37 @@
+//! What the guest says: output, marks, counts.
+
+use arrayvec::{ArrayString, ArrayVec};
+use serde::{Deserialize, Serialize};
+
+/// A short text inside an event.
+pub type Text = ArrayString<48>;
+
+/// Bytes that the guest wrote to a console device. They are the guest's: show them escaped or through a terminal
+/// emulator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The device's first port: 0x3f8 for the first serial port, 0xe9 for the debug console.
+    pub port: u16,
+    /// The bytes.
+    pub bytes: ArrayVec<u8, 64>,
+}
+
+/// A mark in the trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marker {
+    /// Made by the guest, not by a user.
+    pub by_guest: bool,
+    /// Its text.
+    pub text: Text,
+    /// A number that belongs to it.
+    pub value: u64,
+}
+
+/// A count that the guest keeps about itself, as it stood when reported; later reports replace earlier ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// What is counted: `syscalls`, `faults`, `ipis`, `shootdowns`.
+    pub name: Text,
+    /// How many.
+    pub value: u64,
+}

@@ -1,0 +1,65 @@
+//! What a trace says about itself before its first event.
+
+use serde::{Deserialize, Serialize};
+
+/// The facts that hold for a whole trace: which guest, on which host, recorded how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The built-in guest's name or the image's path as given.
+    pub guest: String,
+    /// The command that recorded the trace, one argument an element.
+    pub command: Vec<String>,
+    /// The guest's own command line (`--append`).
+    pub guest_command_line: String,
+    /// Number of vCPUs, 1 to 16.
+    pub vcpus: u8,
+    /// Guest memory in bytes.
+    pub memory_bytes: u64,
+    /// Wall-clock time of event time 0, ns since the Unix epoch.
+    pub start_unix_ns: u64,
+    /// Frequency of the guest's time stamp counter in kHz, 0 if the host does not tell.
+    pub tsc_khz: u64,
+    /// Facts about the host: kernel, CPU, KVM capabilities; name and value, in the order they are shown.
+    pub host: Vec<Fact>,
+    /// What calibration found about this host's KVM; name and value, in the order they are shown.
+    pub calibration: Vec<Fact>,
+    /// Version of the program that recorded the trace.
+    pub recorder: String,
+    /// Symbols of the guest image, sorted by address.
+    pub symbols: Vec<Symbol>,
+}
+
+/// A named fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What the fact is about.
+    pub name: String,
+    /// The fact itself.
+    pub value: String,
+}
+
+/// A function or object of the guest image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Symbol {
+    /// Guest virtual address of its first byte.
+    pub address: u64,
+    /// Size in bytes, 0 if unknown.
+    pub size: u64,
+    /// Name, demangled.
+    pub name: String,
+}
+
+impl Header {
+    /// The symbol that holds guest virtual address `address`, and the offset into it in bytes.
+    ///
+    /// A symbol of unknown size reaches to the next one, but no further than 64 KiB.
+    #[must_use]
+    pub fn symbolize(&self, address: u64) -> Option<(&Symbol, u64)> {
+        const UNSIZED_REACH: u64 = 64 << 10;
+        let after = self.symbols.partition_point(|s| s.address <= address);
+        let symbol = self.symbols.get(after.checked_sub(1)?)?;
+        let offset = address - symbol.address;
+        let reach = if symbol.size == 0 { UNSIZED_REACH } else { symbol.size };
+        (offset < reach).then_some((symbol, offset))
+    }
+}

@@ -55,6 +55,9 @@ pub enum ExitReason {
     /// A breakpoint, watchpoint or step; DR6 and DR7 as KVM gives them.
     #[allow(missing_docs)]
     Debug { exception: u32, pc: u64, dr6: u64, dr7: u64 },
+    /// A stop that the monitor itself had asked for, a trap probe or a step over one, however KVM reports it.
+    #[allow(missing_docs)]
+    Probe { pc: u64 },
     /// The guest can take an interrupt again.
     InterruptWindow,
     /// A signal: the monitor kicked the vCPU (`EINTR`), or `KVM_EXIT_INTR`.
@@ -159,6 +162,7 @@ impl ExitReason {
             Self::InternalError { .. } => "internal-error",
             Self::FailEntry { .. } => "fail-entry",
             Self::Debug { .. } => "debug",
+            Self::Probe { .. } => "probe",
             Self::InterruptWindow => "interrupt-window",
             Self::Interrupted => "interrupted",
             Self::SetTpr => "set-tpr",

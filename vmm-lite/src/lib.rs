@@ -1,1 +1,2 @@
 //! The vmscope monitor.
+pub mod irq;

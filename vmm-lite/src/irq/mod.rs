@@ -1,0 +1,24 @@
+//! Interrupt controllers in user space: local APICs, IOAPIC, 8259 pair and 8254 timer.
+//!
+//! An in-kernel controller would hide every IPI from the monitor. These are plain state machines: they know neither
+//! KVM nor the trace nor threads, the time is a parameter, and every register access of a guest is answered, however
+//! odd. Interrupts carry where they come from ([`Origin`]), so that whoever injects one, or sees its EOI, can say
+//! whose it was and how long it took.
+//!
+//! ```text
+//!  ICR write ── Effect::SendIpi(Icr) ── route::ipi ──┐
+//!  device ── Ioapic::set_pin ── Message ── route::message ──┴─> Lapic::raise ─> deliverable ─> take ─> eoi
+//! ```
+
+mod icr;
+mod lapic;
+mod origin;
+pub mod route;
+mod vectors;
+
+pub use icr::{DestinationMode, Icr};
+pub use lapic::{
+    ApicMode, Effect, Eoi, Lapic, LapicConfig, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST,
+    MSR_X2APIC_LAST, MsrFault, Raised, Taken, XAPIC_BASE,
+};
+pub use origin::{Origin, Origins, Source};

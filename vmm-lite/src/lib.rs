@@ -1,2 +1,4 @@
 //! The vmscope monitor.
+
+pub mod guests;
 pub mod irq;

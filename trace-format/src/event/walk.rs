@@ -59,7 +59,7 @@ pub struct Access {
     pub execute: bool,
     /// With user privilege.
     pub user: bool,
-    /// Read as a privileged access that SMAP does not stop (RFLAGS.AC set, or implicit).
+    /// A privileged access that SMAP does not stop: explicit, with RFLAGS.AC set (SDM vol. 3, 5.6.1).
     pub smap_exempt: bool,
 }
 

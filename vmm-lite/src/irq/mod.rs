@@ -7,18 +7,27 @@
 //!
 //! ```text
 //!  ICR write ── Effect::SendIpi(Icr) ── route::ipi ──┐
-//!  device ── Ioapic::set_pin ── Message ── route::message ──┴─> Lapic::raise ─> deliverable ─> take ─> eoi
+//!  line ── Chips::set_line ── next_message ── route::message ┴─> Lapic::raise ─> deliverable ─> take ─> eoi
+//!                         └── Pic::interrupt_pending (LINT0, `ExtINT`) ─> acknowledge ─> eoi
 //! ```
 
+mod chips;
 mod icr;
+mod ioapic;
 mod lapic;
 mod origin;
+mod pic;
+mod pit;
 pub mod route;
 mod vectors;
 
+pub use chips::Chips;
 pub use icr::{DestinationMode, Icr};
+pub use ioapic::{IOAPIC_BASE, IOAPIC_PINS, IOAPIC_SIZE, Ioapic, Request};
 pub use lapic::{
     ApicMode, Effect, Eoi, Lapic, LapicConfig, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST,
     MSR_X2APIC_LAST, MsrFault, Raised, Taken, XAPIC_BASE,
 };
 pub use origin::{Origin, Origins, Source};
+pub use pic::{Acknowledged, Pic, PicEoi};
+pub use pit::Pit;

@@ -1,0 +1,90 @@
+//! IOAPIC, 8259s and 8254 together, wired as in a PC.
+
+use super::ioapic::{Ioapic, Request};
+use super::pic::Pic;
+use super::pit::Pit;
+
+/// The interrupt controllers that vCPUs share.
+///
+/// After any call, drain [`Ioapic::next_message`] and look at [`Pic::interrupt_pending`].
+#[derive(Clone, Debug)]
+pub struct Chips {
+    /// The IOAPIC.
+    pub ioapic: Ioapic,
+    /// The 8259s.
+    pub pic: Pic,
+    /// The 8254.
+    pub pit: Pit,
+}
+
+impl Chips {
+    /// After reset. The IOAPIC's id must not be an APIC's.
+    #[must_use]
+    pub fn new(ioapic_id: u8) -> Self {
+        Self { ioapic: Ioapic::new(ioapic_id), pic: Pic::new(), pit: Pit::new() }
+    }
+
+    /// Sets an ISA interrupt line, 0 to 15: the 8259s' line and the IOAPIC's pin of the same number, but for the
+    /// timer, whose line 0 is pin 2 as in nearly every PC; MP table and MADT have to say so.
+    pub fn set_line(&mut self, line: u8, asserted: bool, now_ns: u64) {
+        let pin = match line {
+            0 => 2,
+            1 | 3..=15 => line,
+            // The cascade's, and no line at all.
+            _ => return,
+        };
+        self.pic.set_line(line, asserted, now_ns);
+        self.ioapic.set_pin(pin, asserted, now_ns);
+    }
+
+    /// Asserts a line and lets go.
+    pub fn pulse(&mut self, line: u8, now_ns: u64) {
+        self.set_line(line, true, now_ns);
+        self.set_line(line, false, now_ns);
+    }
+
+    /// When [`Self::expire`] should be called, ns.
+    #[must_use]
+    pub const fn next_deadline_ns(&self) -> Option<u64> {
+        self.pit.next_deadline_ns()
+    }
+
+    /// Lets the timer tick if its time has come.
+    pub fn expire(&mut self, now_ns: u64) {
+        if let Some(deadline) = self.pit.expire(now_ns) {
+            self.pulse(0, deadline);
+        }
+    }
+
+    /// The next message of the IOAPIC to send.
+    pub fn next_message(&mut self) -> Option<Request> {
+        self.ioapic.next_message()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timer_is_line_0_and_pin_2() {
+        let mut chips = Chips::new(0);
+        chips.pic.write(0x21, 0xfe);
+        chips.ioapic.mmio_write(0, 0x14, 0);
+        chips.ioapic.mmio_write(0x10, 0x30, 0);
+        for (port, value) in [(0x43, 0x34), (0x40, 0), (0x40, 0x10)] {
+            chips.pit.write(port, value, 0);
+        }
+        let deadline = chips.next_deadline_ns().unwrap();
+        chips.expire(deadline + 500);
+        let request = chips.next_message().unwrap();
+        assert_eq!((request.pin, request.message.vector, request.origin.raised_ns), (2, 0x30, deadline));
+        assert_eq!(chips.next_message(), None);
+        assert!(chips.pic.interrupt_pending());
+        let taken = chips.pic.acknowledge(deadline + 900);
+        assert_eq!((taken.line, taken.raised_ns), (0, deadline));
+        // Line 2 is the cascade's: a device cannot be at it, and must not tick the timer.
+        chips.set_line(2, true, 0);
+        assert_eq!(chips.next_message(), None);
+    }
+}

@@ -1,5 +1,6 @@
 //! The vmscope monitor.
 
+pub mod devices;
 pub mod guests;
 pub mod irq;
 pub mod walk;

@@ -1,0 +1,31 @@
+//! The devices of the guest's PC that are not interrupt controllers, and the bus that finds one for a port.
+//!
+//! Like those, they are plain state machines: no KVM, no trace, no threads, the time is a parameter. What a guest
+//! does to the outside comes back as a [`PortEffect`], so that handling an exit is one match.
+//!
+//! | ports | device |
+//! |---|---|
+//! | 0x20-0x21, 0xa0-0xa1, 0x4d0-0x4d1 | 8259s |
+//! | 0x40-0x43, 0x61 | 8254, speaker gate |
+//! | 0x60, 0x64 | keyboard controller without a keyboard; reset |
+//! | 0x70-0x71 | CMOS memory and clock |
+//! | 0x80 | POST code, ignored |
+//! | 0x92 | A20 (always on), fast reset |
+//! | 0xe9 | debug console |
+//! | 0xf4 | debug exit |
+//! | 0x3f8-0x3ff | first serial port, IRQ 4 |
+//! | 0xcf9 | reset control |
+//! | 0x5650 | calls of built-in guests: counters and markers |
+//!
+//! Everything else reads all ones and ignores writes; so do 0xcf8 and 0xcfc, which is how a machine without PCI
+//! answers.
+
+mod bus;
+mod cmos;
+mod i8042;
+mod serial;
+
+pub use bus::{PORT_CALL, PORT_DEBUG_CONSOLE, PORT_DEBUG_EXIT, PortBus, PortEffect, ResetLine};
+pub use cmos::{Cmos, MemorySizes};
+pub use i8042::I8042;
+pub use serial::{COM1, COM1_IRQ, Serial};

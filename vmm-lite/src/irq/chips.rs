@@ -65,6 +65,7 @@ impl Chips {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::irq::{Effect, Lapic, LapicConfig, Raised, route};
 
     #[test]
     fn the_timer_is_line_0_and_pin_2() {
@@ -86,5 +87,33 @@ mod tests {
         // Line 2 is the cascade's: a device cannot be at it, and must not tick the timer.
         chips.set_line(2, true, 0);
         assert_eq!(chips.next_message(), None);
+    }
+
+    #[test]
+    fn a_level_goes_to_a_local_apic_and_its_eoi_comes_back() {
+        let mut chips = Chips::new(2);
+        let mut lapics = [0, 1].map(|id| {
+            let mut lapic = Lapic::new(LapicConfig { id, bsp: id == 0, x2apic: false, tsc_khz: 0 });
+            lapic.write(0xf0, 0x1ff, 0);
+            lapic
+        });
+        // Pin 10: level, vector 0x52, to APIC 1.
+        for (register, value) in [(0x25, 1 << 24), (0x24, 0x8052)] {
+            chips.ioapic.mmio_write(0x00, register, 0);
+            chips.ioapic.mmio_write(0x10, value, 0);
+        }
+        chips.set_line(10, true, 100);
+        let request = chips.next_message().unwrap();
+        let targets = route::message(&request.message, &lapics.each_ref().map(Lapic::address));
+        assert_eq!(targets, 0b10);
+        assert_eq!(lapics[1].raise_message(&request.message, request.origin), Raised::Pending);
+        assert_eq!(lapics[1].take(150).unwrap().origins.first(), Some(&request.origin));
+        chips.set_line(10, false, 160);
+        let Effect::Eoi(eoi) = lapics[1].write(0xb0, 0, 170) else { panic!("no EOI") };
+        assert!(eoi.level);
+        chips.ioapic.eoi(eoi.vector, 170);
+        assert_eq!(chips.next_message(), None, "the line is down");
+        chips.set_line(10, true, 200);
+        assert!(chips.next_message().is_some());
     }
 }

@@ -6,9 +6,9 @@
 //! whose it was and how long it took.
 //!
 //! ```text
-//!  ICR write ── Effect::SendIpi(Icr) ── route::ipi ──┐
-//!  line ── Chips::set_line ── next_message ── route::message ┴─> Lapic::raise ─> deliverable ─> take ─> eoi
-//!                         └── Pic::interrupt_pending (LINT0, `ExtINT`) ─> acknowledge ─> eoi
+//!  vCPU: ICR write ─> Effect::SendIpi(Icr) ─> route::ipi ──────────────────┐
+//!  line ─> Chips::set_line ─┬─> next_message ─> route::message ────────────┴─> Lapic::raise… ─> take ─> eoi
+//!                           └─> Pic::interrupt_pending, Lapic::accepts_extint ─> Pic::acknowledge ─> PicEoi
 //! ```
 
 mod chips;

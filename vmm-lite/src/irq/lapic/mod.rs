@@ -13,7 +13,7 @@ mod tests;
 
 use super::Icr;
 use super::origin::{Origin, Origins};
-use super::route::{Address, Delivery};
+use super::route::{Address, Delivery, Message};
 use super::vectors::Vectors;
 use arrayvec::ArrayVec;
 use lvt::{Lvt, Pin};
@@ -194,6 +194,16 @@ impl Lapic {
         self.tmr.set(vector, level);
         self.pending[usize::from(vector)].add(origin);
         if self.irr.insert(vector) { Raised::Pending } else { Raised::Merged }
+    }
+
+    /// Raises what a message asks for. `INIT` and SMI are the owner's business and ignored here.
+    pub fn raise_message(&mut self, message: &Message, origin: Origin) -> Raised {
+        match message.delivery {
+            Delivery::Fixed | Delivery::LowestPriority => self.raise(message.vector, message.level, origin),
+            Delivery::Nmi => self.raise_nmi(origin),
+            Delivery::ExtInt => Raised::ExtInt,
+            Delivery::Smi | Delivery::Init | Delivery::Reserved => Raised::Ignored,
+        }
     }
 
     /// Raises an NMI. It needs no enabled APIC; two that wait are one.

@@ -310,6 +310,26 @@ fn local_pins() {
 }
 
 #[test]
+fn messages() {
+    use crate::irq::DestinationMode::Physical;
+    let mut lapic = enabled();
+    let message = |delivery| Message {
+        destination: 1,
+        destination_mode: Physical,
+        delivery,
+        vector: 0x61,
+        level: true,
+    };
+    assert_eq!(lapic.raise_message(&message(Delivery::LowestPriority), ipi(1)), Raised::Pending);
+    assert_eq!(lapic.raise_message(&message(Delivery::Fixed), ipi(2)), Raised::Merged);
+    assert_eq!(lapic.raise_message(&message(Delivery::Nmi), ipi(3)), Raised::Pending);
+    assert_eq!(lapic.raise_message(&message(Delivery::ExtInt), ipi(4)), Raised::ExtInt);
+    assert_eq!(lapic.raise_message(&message(Delivery::Init), ipi(5)), Raised::Ignored);
+    lapic.take(0);
+    assert!(lapic.eoi().unwrap().level);
+}
+
+#[test]
 fn init_keeps_id_and_base() {
     let mut lapic = x2apic();
     lapic.raise(0x40, true, ipi(1));

@@ -1,8 +1,35 @@
 //! The vmscope event model and its trace file.
 //!
-//! What the hypervisor saw of a guest is a sequence of [`event::Event`]s in time order. This crate defines them and
-//! how they are stored; it knows neither KVM nor a terminal and builds on any platform.
+//! What the hypervisor saw of a guest is a sequence of [`Event`]s in time order. This crate defines them and how they
+//! are stored; it knows neither KVM nor a terminal and builds on any platform. `FORMAT.md` specifies the file byte by
+//! byte.
+//!
+//! ```
+//! use trace_format::{Event, Header, Payload, Reader, Writer, event::VcpuState};
+//!
+//! let mut writer = Writer::new(Vec::new(), &Header { vcpus: 1, ..Header::default() })?;
+//! writer.append(&Event { time: 1_000, vcpu: 0, payload: Payload::State(VcpuState::Created) })?;
+//! let file = writer.finish()?;
+//!
+//! let mut reader = Reader::from_bytes(file)?;
+//! for event in reader.forward(0) {
+//!     let (number, event) = event?;
+//!     assert_eq!((number, event.time), (0, 1_000));
+//! }
+//! # Ok::<(), trace_format::Error>(())
+//! ```
 #![forbid(unsafe_code)]
 
+mod error;
 pub mod event;
+mod format;
 pub mod header;
+pub mod reader;
+mod writer;
+
+pub use error::Error;
+pub use event::{Event, Kind, Payload};
+pub use format::summary::Summary;
+pub use header::Header;
+pub use reader::{Damage, DamageKind, Reader};
+pub use writer::Writer;

@@ -1,0 +1,136 @@
+//! The header frame: what [`Header`] says, and the guest's symbols, each in a section.
+
+use serde::{Deserialize, Serialize};
+
+use super::section::{Content, Packer, Section, Unpacker};
+use super::{MAX_HEADER_SECTION, MAX_SYMBOLS, Malformed, varint};
+use crate::Error;
+use crate::header::{Fact, Header, Symbol};
+
+mod id {
+    pub(super) const FACTS: u8 = 1;
+    pub(super) const SYMBOLS: u8 = 2;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Facts {
+    guest: String,
+    command: Vec<String>,
+    guest_command_line: String,
+    vcpus: u8,
+    memory_bytes: u64,
+    start_unix_ns: u64,
+    tsc_khz: u64,
+    host: Vec<(String, String)>,
+    calibration: Vec<(String, String)>,
+    recorder: String,
+}
+
+/// A symbol; the table is a varint count and these.
+#[derive(Serialize, Deserialize)]
+struct Entry<'a> {
+    /// From the symbol before.
+    address: i64,
+    size: u64,
+    name: &'a str,
+}
+
+/// The body of the header frame.
+pub(crate) fn encode(header: &Header, packer: &mut Packer) -> Result<Vec<u8>, Error> {
+    let encode = |source| Error::Encode { what: "header", source };
+    let pairs = |facts: &[Fact]| facts.iter().map(|f| (f.name.clone(), f.value.clone())).collect();
+    let facts = postcard::to_stdvec(&Facts {
+        guest: header.guest.clone(),
+        command: header.command.clone(),
+        guest_command_line: header.guest_command_line.clone(),
+        vcpus: header.vcpus,
+        memory_bytes: header.memory_bytes,
+        start_unix_ns: header.start_unix_ns,
+        tsc_khz: header.tsc_khz,
+        host: pairs(&header.host),
+        calibration: pairs(&header.calibration),
+        recorder: header.recorder.clone(),
+    })
+    .map_err(encode)?;
+
+    check("number of symbols", header.symbols.len(), MAX_SYMBOLS)?;
+    let mut symbols = Vec::new();
+    varint::put(&mut symbols, header.symbols.len() as u64);
+    let mut last = 0;
+    for symbol in &header.symbols {
+        let address = super::payload::delta(symbol.address, &mut last);
+        let entry = postcard::to_stdvec(&Entry { address, size: symbol.size, name: &symbol.name });
+        symbols.extend_from_slice(&entry.map_err(encode)?);
+    }
+    check("size of the header", facts.len(), MAX_HEADER_SECTION)?;
+    check("size of the symbol table", symbols.len(), MAX_HEADER_SECTION)?;
+
+    let mut body = Vec::new();
+    packer.put(&mut body, id::FACTS, Content::Records, &facts)?;
+    packer.put(&mut body, id::SYMBOLS, Content::Records, &symbols)?;
+    Ok(body)
+}
+
+fn check(what: &'static str, size: usize, limit: u32) -> Result<(), Error> {
+    if size > limit as usize {
+        return Err(Error::TooLarge { what, size: size as u64, limit: limit.into() });
+    }
+    Ok(())
+}
+
+/// The header in the body of a header frame.
+pub(crate) fn decode(mut body: &[u8], unpacker: &mut Unpacker) -> Result<Header, Malformed> {
+    let mut header = Header::default();
+    let mut raw = Vec::new();
+    while !body.is_empty() {
+        let section = Section::take(&mut body)?;
+        match section.id {
+            id::FACTS => {
+                unpacker.unpack(&section, MAX_HEADER_SECTION, &mut raw)?;
+                let facts: Facts =
+                    postcard::take_from_bytes(&raw).map_err(|_| Malformed("facts of the header"))?.0;
+                header = header_of(facts, header.symbols);
+            }
+            id::SYMBOLS => {
+                unpacker.unpack(&section, MAX_HEADER_SECTION, &mut raw)?;
+                header.symbols = symbols(&raw)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(header)
+}
+
+fn header_of(facts: Facts, symbols: Vec<Symbol>) -> Header {
+    let facts_of =
+        |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| Fact { name, value }).collect();
+    Header {
+        guest: facts.guest,
+        command: facts.command,
+        guest_command_line: facts.guest_command_line,
+        vcpus: facts.vcpus,
+        memory_bytes: facts.memory_bytes,
+        start_unix_ns: facts.start_unix_ns,
+        tsc_khz: facts.tsc_khz,
+        host: facts_of(facts.host),
+        calibration: facts_of(facts.calibration),
+        recorder: facts.recorder,
+        symbols,
+    }
+}
+
+fn symbols(mut raw: &[u8]) -> Result<Vec<Symbol>, Malformed> {
+    let count = varint::take_u32(&mut raw)
+        .filter(|&count| count <= MAX_SYMBOLS)
+        .ok_or(Malformed("number of symbols"))?;
+    let mut symbols = Vec::new();
+    let mut last = 0;
+    for _ in 0..count {
+        let (entry, rest): (Entry<'_>, _) =
+            postcard::take_from_bytes(raw).map_err(|_| Malformed("symbol table"))?;
+        raw = rest;
+        let address = super::payload::undelta(entry.address, &mut last);
+        symbols.push(Symbol { address, size: entry.size, name: entry.name.to_owned() });
+    }
+    Ok(symbols)
+}

@@ -1,0 +1,325 @@
+//! Exits: a tag for each reason.
+
+use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
+
+use super::{Encoded, Encoder, Malformed, Times, delta, take, undelta};
+use crate::event::{Exit, ExitReason, MsrDirection};
+
+mod tag {
+    pub(super) const IO_IN: u8 = 128;
+    pub(super) const IO_OUT: u8 = 129;
+    pub(super) const MMIO_READ: u8 = 130;
+    pub(super) const MMIO_WRITE: u8 = 131;
+    pub(super) const RDMSR: u8 = 132;
+    pub(super) const WRMSR: u8 = 133;
+    pub(super) const HYPERCALL: u8 = 134;
+    pub(super) const HALT: u8 = 135;
+    pub(super) const SHUTDOWN: u8 = 136;
+    pub(super) const INTERNAL_ERROR: u8 = 137;
+    pub(super) const FAIL_ENTRY: u8 = 138;
+    pub(super) const DEBUG: u8 = 139;
+    pub(super) const INTERRUPT_WINDOW: u8 = 140;
+    pub(super) const INTERRUPTED: u8 = 141;
+    pub(super) const SET_TPR: u8 = 142;
+    pub(super) const TPR_ACCESS: u8 = 143;
+    pub(super) const IOAPIC_EOI: u8 = 144;
+    pub(super) const SYSTEM_EVENT: u8 = 145;
+    pub(super) const MEMORY_FAULT: u8 = 146;
+    pub(super) const UNKNOWN: u8 = 147;
+    pub(super) const EXCEPTION: u8 = 148;
+    pub(super) const NMI: u8 = 149;
+    pub(super) const HYPER_V: u8 = 150;
+    pub(super) const XEN: u8 = 151;
+    pub(super) const DIRTY_RING_FULL: u8 = 152;
+    pub(super) const BUS_LOCK: u8 = 153;
+    pub(super) const NOTIFY: u8 = 154;
+    pub(super) const WATCHDOG: u8 = 155;
+    pub(super) const FOREIGN: u8 = 156;
+    pub(super) const UNLISTED: u8 = 157;
+}
+
+/// Exits of one reason on one vCPU resemble each other.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    rip: u64,
+    /// Port, gpa, MSR or hypercall number.
+    address: u64,
+    data: u64,
+}
+
+/// State for each tag from 128 on.
+pub(super) struct Deltas([Last; 64]);
+
+impl Default for Deltas {
+    fn default() -> Self {
+        Self([Last::default(); 64])
+    }
+}
+
+/// The fields that every exit begins with.
+#[derive(Serialize, Deserialize)]
+struct At {
+    /// From the last exit for this reason.
+    rip: i64,
+    cpl: u8,
+}
+
+/// Ports; `address` and `data` are differences from the last exit for this reason.
+#[derive(Serialize, Deserialize)]
+struct Port {
+    address: i64,
+    size: u8,
+    count: u32,
+    data: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Mmio {
+    address: i64,
+    size: u8,
+    data: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Msr {
+    address: i64,
+    data: i64,
+    reason: u32,
+    failed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Hypercall {
+    number: u64,
+    arguments: [u64; 6],
+    result: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InternalError<'a> {
+    suberror: u32,
+    instruction: &'a [u8],
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailEntry {
+    hardware_reason: u64,
+    cpu: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Debug {
+    exception: u32,
+    /// From the exit's rip.
+    pc: i64,
+    dr6: u64,
+    dr7: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TprAccess {
+    /// From the exit's rip.
+    rip: i64,
+    write: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SystemEvent {
+    kind: u32,
+    data: [u64; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+struct MemoryFault {
+    flags: u64,
+    gpa: u64,
+    size: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Exception {
+    vector: u32,
+    error_code: u32,
+}
+
+pub(super) fn tag_of(reason: &ExitReason) -> u8 {
+    match reason {
+        ExitReason::IoIn { .. } => tag::IO_IN,
+        ExitReason::IoOut { .. } => tag::IO_OUT,
+        ExitReason::MmioRead { .. } => tag::MMIO_READ,
+        ExitReason::MmioWrite { .. } => tag::MMIO_WRITE,
+        ExitReason::Msr { direction: MsrDirection::Read, .. } => tag::RDMSR,
+        ExitReason::Msr { direction: MsrDirection::Write, .. } => tag::WRMSR,
+        ExitReason::Hypercall { .. } => tag::HYPERCALL,
+        ExitReason::Halt => tag::HALT,
+        ExitReason::Shutdown => tag::SHUTDOWN,
+        ExitReason::InternalError { .. } => tag::INTERNAL_ERROR,
+        ExitReason::FailEntry { .. } => tag::FAIL_ENTRY,
+        ExitReason::Debug { .. } => tag::DEBUG,
+        ExitReason::InterruptWindow => tag::INTERRUPT_WINDOW,
+        ExitReason::Interrupted => tag::INTERRUPTED,
+        ExitReason::SetTpr => tag::SET_TPR,
+        ExitReason::TprAccess { .. } => tag::TPR_ACCESS,
+        ExitReason::IoapicEoi { .. } => tag::IOAPIC_EOI,
+        ExitReason::SystemEvent { .. } => tag::SYSTEM_EVENT,
+        ExitReason::MemoryFault { .. } => tag::MEMORY_FAULT,
+        ExitReason::Unknown { .. } => tag::UNKNOWN,
+        ExitReason::Exception { .. } => tag::EXCEPTION,
+        ExitReason::Nmi => tag::NMI,
+        ExitReason::HyperV { .. } => tag::HYPER_V,
+        ExitReason::Xen { .. } => tag::XEN,
+        ExitReason::DirtyRingFull => tag::DIRTY_RING_FULL,
+        ExitReason::BusLock => tag::BUS_LOCK,
+        ExitReason::Notify { .. } => tag::NOTIFY,
+        ExitReason::Watchdog => tag::WATCHDOG,
+        ExitReason::Foreign { .. } => tag::FOREIGN,
+        ExitReason::Unlisted { .. } => tag::UNLISTED,
+    }
+}
+
+pub(super) fn encode(exit: &Exit, deltas: &mut Deltas, e: &mut Encoder) -> Encoded {
+    let last = &mut deltas.0[usize::from(tag_of(&exit.reason) & 63)];
+    e.put(&At { rip: delta(exit.rip, &mut last.rip), cpl: exit.cpl })?;
+    let address = &mut last.address;
+    match exit.reason {
+        ExitReason::IoIn { port, size, count, data } | ExitReason::IoOut { port, size, count, data } => e
+            .put(&Port {
+                address: delta(port.into(), address),
+                size,
+                count,
+                data: delta(data, &mut last.data),
+            }),
+        ExitReason::MmioRead { gpa, size, data } | ExitReason::MmioWrite { gpa, size, data } => {
+            e.put(&Mmio { address: delta(gpa, address), size, data: delta(data, &mut last.data) })
+        }
+        ExitReason::Msr { direction: _, index, data, reason, failed } => {
+            let data = delta(data, &mut last.data);
+            e.put(&Msr { address: delta(index.into(), address), data, reason, failed })
+        }
+        ExitReason::Hypercall { number, arguments, result } => {
+            e.put(&Hypercall { number, arguments, result })
+        }
+        ExitReason::InternalError { suberror, ref instruction } => {
+            e.put(&InternalError { suberror, instruction })
+        }
+        ExitReason::FailEntry { hardware_reason, cpu } => e.put(&FailEntry { hardware_reason, cpu }),
+        ExitReason::Debug { exception, pc, dr6, dr7 } => {
+            e.put(&Debug { exception, pc: pc.wrapping_sub(exit.rip) as i64, dr6, dr7 })
+        }
+        ExitReason::TprAccess { rip, write } => {
+            e.put(&TprAccess { rip: rip.wrapping_sub(exit.rip) as i64, write })
+        }
+        ExitReason::IoapicEoi { vector } => e.put(&vector),
+        ExitReason::SystemEvent { kind, data } => e.put(&SystemEvent { kind, data }),
+        ExitReason::MemoryFault { flags, gpa, size } => e.put(&MemoryFault { flags, gpa, size }),
+        ExitReason::Unknown { hardware_reason } => e.put(&hardware_reason),
+        ExitReason::Exception { vector, error_code } => e.put(&Exception { vector, error_code }),
+        ExitReason::HyperV { kind } | ExitReason::Xen { kind } => e.put(&kind),
+        ExitReason::Notify { flags } => e.put(&flags),
+        ExitReason::Foreign { number } | ExitReason::Unlisted { number } => e.put(&number),
+        ExitReason::Halt
+        | ExitReason::Shutdown
+        | ExitReason::InterruptWindow
+        | ExitReason::Interrupted
+        | ExitReason::SetTpr
+        | ExitReason::Nmi
+        | ExitReason::DirtyRingFull
+        | ExitReason::BusLock
+        | ExitReason::Watchdog => Ok(()),
+    }
+}
+
+#[inline]
+pub(super) fn decode(
+    tag: u8,
+    mut bytes: &[u8],
+    times: Times,
+    deltas: &mut Deltas,
+) -> Result<Option<Exit>, Malformed> {
+    if !(tag::IO_IN..=tag::UNLISTED).contains(&tag) {
+        return Ok(None);
+    }
+    let bytes = &mut bytes;
+    let last = &mut deltas.0[usize::from(tag & 63)];
+    let at: At = take(bytes)?;
+    let rip = undelta(at.rip, &mut last.rip);
+    let reason = match tag {
+        tag::IO_IN | tag::IO_OUT => {
+            let v: Port = take(bytes)?;
+            let port = undelta(v.address, &mut last.address) as u16;
+            let (size, count, data) = (v.size, v.count, undelta(v.data, &mut last.data));
+            match tag {
+                tag::IO_IN => ExitReason::IoIn { port, size, count, data },
+                _ => ExitReason::IoOut { port, size, count, data },
+            }
+        }
+        tag::MMIO_READ | tag::MMIO_WRITE => {
+            let v: Mmio = take(bytes)?;
+            let gpa = undelta(v.address, &mut last.address);
+            let (size, data) = (v.size, undelta(v.data, &mut last.data));
+            match tag {
+                tag::MMIO_READ => ExitReason::MmioRead { gpa, size, data },
+                _ => ExitReason::MmioWrite { gpa, size, data },
+            }
+        }
+        tag::RDMSR | tag::WRMSR => {
+            let v: Msr = take(bytes)?;
+            let index = undelta(v.address, &mut last.address) as u32;
+            let data = undelta(v.data, &mut last.data);
+            let direction = if tag == tag::RDMSR { MsrDirection::Read } else { MsrDirection::Write };
+            ExitReason::Msr { direction, index, data, reason: v.reason, failed: v.failed }
+        }
+        tag::HYPERCALL => {
+            let Hypercall { number, arguments, result } = take(bytes)?;
+            ExitReason::Hypercall { number, arguments, result }
+        }
+        tag::HALT => ExitReason::Halt,
+        tag::SHUTDOWN => ExitReason::Shutdown,
+        tag::INTERNAL_ERROR => {
+            let InternalError { suberror, instruction } = take(bytes)?;
+            let Ok(instruction) = ArrayVec::try_from(instruction) else { return Ok(None) };
+            ExitReason::InternalError { suberror, instruction }
+        }
+        tag::FAIL_ENTRY => {
+            let FailEntry { hardware_reason, cpu } = take(bytes)?;
+            ExitReason::FailEntry { hardware_reason, cpu }
+        }
+        tag::DEBUG => {
+            let Debug { exception, pc, dr6, dr7 } = take(bytes)?;
+            ExitReason::Debug { exception, pc: rip.wrapping_add(pc as u64), dr6, dr7 }
+        }
+        tag::INTERRUPT_WINDOW => ExitReason::InterruptWindow,
+        tag::INTERRUPTED => ExitReason::Interrupted,
+        tag::SET_TPR => ExitReason::SetTpr,
+        tag::TPR_ACCESS => {
+            let v: TprAccess = take(bytes)?;
+            ExitReason::TprAccess { rip: rip.wrapping_add(v.rip as u64), write: v.write }
+        }
+        tag::IOAPIC_EOI => ExitReason::IoapicEoi { vector: take(bytes)? },
+        tag::SYSTEM_EVENT => {
+            let SystemEvent { kind, data } = take(bytes)?;
+            ExitReason::SystemEvent { kind, data }
+        }
+        tag::MEMORY_FAULT => {
+            let MemoryFault { flags, gpa, size } = take(bytes)?;
+            ExitReason::MemoryFault { flags, gpa, size }
+        }
+        tag::UNKNOWN => ExitReason::Unknown { hardware_reason: take(bytes)? },
+        tag::EXCEPTION => {
+            let Exception { vector, error_code } = take(bytes)?;
+            ExitReason::Exception { vector, error_code }
+        }
+        tag::NMI => ExitReason::Nmi,
+        tag::HYPER_V => ExitReason::HyperV { kind: take(bytes)? },
+        tag::XEN => ExitReason::Xen { kind: take(bytes)? },
+        tag::DIRTY_RING_FULL => ExitReason::DirtyRingFull,
+        tag::BUS_LOCK => ExitReason::BusLock,
+        tag::NOTIFY => ExitReason::Notify { flags: take(bytes)? },
+        tag::WATCHDOG => ExitReason::Watchdog,
+        tag::FOREIGN => ExitReason::Foreign { number: take(bytes)? },
+        tag::UNLISTED => ExitReason::Unlisted { number: take(bytes)? },
+        _ => return Ok(None),
+    };
+    Ok(Some(Exit { reason, rip, cpl: at.cpl, guest_ns: times.guest, handling_ns: times.handling }))
+}

@@ -1,0 +1,272 @@
+//! Reading traces, finished ones and such that are being written.
+
+mod cache;
+mod damage;
+mod iter;
+mod open;
+mod scan;
+mod source;
+
+use std::sync::{Arc, LazyLock};
+
+pub use damage::{Damage, DamageKind};
+pub use iter::{Backward, Forward};
+
+use self::cache::Cache;
+use self::source::Source;
+use crate::event::Event;
+use crate::format::PROLOGUE;
+use crate::format::block::{BlockReader, Decoded};
+use crate::format::frame::{self, Head};
+use crate::format::index::Entry;
+use crate::format::section::Unpacker;
+use crate::format::summary::Summary;
+use crate::{Error, Header};
+
+/// Reads a trace.
+///
+/// Events are numbered from 0 in the order they were recorded, which is that of their times. A number whose event
+/// cannot be told, because its block is damaged or its kind is of a later version, stays: [`event`](Self::event) is
+/// `None` there and iterators step over it. So a number means the same event whatever else is wrong with the file.
+///
+/// Opening looks at the index, or at the heads of frames if there is none. The rest is read when it is needed, and
+/// damage inside a block is found only then. Memory is bounded: a few decoded
+/// blocks, and about 100 bytes for each block of the file.
+pub struct Reader {
+    source: Source,
+    /// `None` until it was found, for ever if it is damaged.
+    header: Option<Header>,
+    blocks: Vec<Block>,
+    /// The next frame is here.
+    at: u64,
+    /// Since here no frame was found, if that is so; `at` is then where to look next.
+    astray: Option<u64>,
+    /// Length of the file when it was last looked at.
+    length: u64,
+    finished: bool,
+    damage: Vec<Damage>,
+    unknown_frames: u64,
+    unknown_events: u64,
+    unpacker: Unpacker,
+    decoder: BlockReader,
+    cache: Cache,
+    buffer: Vec<u8>,
+}
+
+/// A block and what became of it.
+struct Block {
+    entry: Entry,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not read yet.
+    Unread,
+    /// Decoded at least once.
+    Intact,
+    /// Cannot be decoded; reported.
+    Damaged,
+}
+
+impl Reader {
+    /// What the trace says about itself; empty if that part is damaged.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        static UNKNOWN: LazyLock<Header> = LazyLock::new(Header::default);
+        self.header.as_ref().unwrap_or(&UNKNOWN)
+    }
+
+    /// How many event numbers there are: those of lost events count.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.blocks.last().map_or(0, |block| block.entry.summary.end())
+    }
+
+    /// Whether there are no events (yet).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Bytes of the file when it was last looked at.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.length
+    }
+
+    /// Times of the first and the last event, ns; `None` if there is none.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(u64, u64)> {
+        let first = self.blocks.first()?.entry.summary.first_time;
+        let last = self.blocks.last()?.entry.summary.last_time;
+        Some((first, last))
+    }
+
+    /// From the first event to the last, ns.
+    #[must_use]
+    pub fn duration_ns(&self) -> u64 {
+        self.time_range().map_or(0, |(first, last)| last.saturating_sub(first))
+    }
+
+    /// What the blocks hold, in their order. It tells where a kind or a vCPU does not occur without reading events.
+    pub fn blocks(&self) -> impl DoubleEndedIterator<Item = &Summary> + ExactSizeIterator {
+        self.blocks.iter().map(|block| &block.entry.summary)
+    }
+
+    /// Whether the recording ended properly. If not, it is still running or was killed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// What was found to be wrong so far, in the order of the file.
+    #[must_use]
+    pub fn damage(&self) -> Vec<Damage> {
+        let mut damage = self.damage.clone();
+        if self.header.is_none() {
+            let offset = PROLOGUE as u64;
+            damage.push(Damage { offset, length: 0, kind: DamageKind::Header, events_lost: None });
+        }
+        let tail = self.astray.unwrap_or(self.at);
+        if tail < self.length {
+            let kind = match (self.finished, self.astray) {
+                (true, _) => DamageKind::Trailing,
+                (false, Some(_)) => DamageKind::Unreadable,
+                (false, None) => DamageKind::TornTail,
+            };
+            damage.push(Damage { offset: tail, length: self.length - tail, kind, events_lost: None });
+        }
+        damage.sort_by_key(|damage| damage.offset);
+        damage
+    }
+
+    /// Frames of kinds that this version does not know.
+    #[must_use]
+    pub fn unknown_frames(&self) -> u64 {
+        self.unknown_frames
+    }
+
+    /// Events of kinds that this version does not know, in the blocks read so far.
+    #[must_use]
+    pub fn unknown_events(&self) -> u64 {
+        self.unknown_events
+    }
+
+    /// Number of the first event at time `time` or later; [`len`](Self::len) if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn seek_time(&mut self, time: u64) -> Result<u64, Error> {
+        let index = self.blocks.partition_point(|block| block.entry.summary.last_time < time);
+        let Some(block) = self.blocks.get(index) else { return Ok(self.len()) };
+        let summary = block.entry.summary;
+        if time <= summary.first_time {
+            return Ok(summary.first_event);
+        }
+        let within = match self.block(index)? {
+            Some(block) => block.times.partition_point(|&t| t < time) as u64,
+            None => 0,
+        };
+        Ok(summary.first_event + within)
+    }
+
+    /// Event `number`; `None` if there is none or it is lost.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn event(&mut self, number: u64) -> Result<Option<Event>, Error> {
+        let Some((index, within)) = self.locate(number) else { return Ok(None) };
+        Ok(self.block(index)?.and_then(|block| block.events.get(within).cloned().flatten()))
+    }
+
+    /// The events from `number` on, with their numbers. Damaged parts are stepped over; an error of the file ends it.
+    pub fn forward(&mut self, number: u64) -> Forward<'_> {
+        Forward::new(self, number)
+    }
+
+    /// The events before `number`, the nearest one first, with their numbers.
+    pub fn backward(&mut self, number: u64) -> Backward<'_> {
+        Backward::new(self, number)
+    }
+
+    /// The block with event `number`, and the event's place in it.
+    fn locate(&self, number: u64) -> Option<(usize, usize)> {
+        let index =
+            self.blocks.partition_point(|block| block.entry.summary.first_event <= number).checked_sub(1)?;
+        let summary = &self.blocks[index].entry.summary;
+        (number < summary.end()).then_some((index, (number - summary.first_event) as usize))
+    }
+
+    /// Block `index`, decoded; `None` if there is none or it is damaged, which is then reported.
+    fn block(&mut self, index: usize) -> Result<Option<Arc<Decoded>>, Error> {
+        let Some(Block { entry, state }) = self.blocks.get(index) else { return Ok(None) };
+        if *state == State::Damaged {
+            return Ok(None);
+        }
+        if let Some(block) = self.cache.get(index) {
+            return Ok(Some(block));
+        }
+        let entry = *entry;
+        let mut decoded = Decoded::default();
+        match self.load(&entry, &mut decoded)? {
+            Ok(()) => {
+                if self.blocks[index].state == State::Unread {
+                    self.unknown_events +=
+                        decoded.events.iter().filter(|event| event.is_none()).count() as u64;
+                    self.blocks[index].state = State::Intact;
+                }
+                let decoded = Arc::new(decoded);
+                self.cache.put(index, Arc::clone(&decoded));
+                Ok(Some(decoded))
+            }
+            Err(kind) => {
+                self.blocks[index].state = State::Damaged;
+                self.damage.push(Damage {
+                    offset: entry.offset,
+                    length: entry.length.into(),
+                    kind,
+                    events_lost: Some(entry.summary.count.into()),
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    fn load(&mut self, entry: &Entry, out: &mut Decoded) -> Result<Result<(), DamageKind>, Error> {
+        self.source.read_vec(entry.offset, entry.length as usize, &mut self.buffer)?;
+        let Some(body) = body_of(&self.buffer, frame::kind::BLOCK, entry) else {
+            return Ok(Err(DamageKind::Checksum));
+        };
+        Ok(self
+            .decoder
+            .decode(&entry.summary, body, out)
+            .map_err(|malformed| DamageKind::Malformed(malformed.0)))
+    }
+}
+
+/// The body of the frame of `kind` in `bytes`, if it is the intact one that `entry` means.
+fn body_of<'a>(bytes: &'a [u8], kind: u16, entry: &Entry) -> Option<&'a [u8]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    let head = Head::parse(head)?;
+    let (summary, body) = rest.split_at_checked(head.summary.into())?;
+    (head.kind == kind
+        && head.is_intact(summary)
+        && Summary::parse(summary) == Some(entry.summary)
+        && body.len() == head.body as usize
+        && crc32fast::hash(body) == head.body_crc)
+        .then_some(body)
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader")
+            .field("events", &self.len())
+            .field("blocks", &self.blocks.len())
+            .field("finished", &self.finished)
+            .field("damage", &self.damage.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -6,7 +6,12 @@ use std::{env, fs, io};
 
 /// Guests over the runtime: their name, and what they are made of besides it. Files that end in `.user.c` run in
 /// ring 3: the linker script tells them by their name.
-const GUESTS: &[(&str, &[&str])] = &[("hello", &["hello.c"]), ("exit-storm", &["exit-storm.c"])];
+const GUESTS: &[(&str, &[&str])] = &[
+    ("hello", &["hello.c"]),
+    ("trap-forwarding", &["trap-forwarding.c", "trap-forwarding.user.c"]),
+    ("tlb-shootdown", &["tlb-shootdown.c"]),
+    ("exit-storm", &["exit-storm.c"]),
+];
 
 /// Flat 16-bit images of one assembly file each.
 const FLAT_GUESTS: &[(&str, &str)] = &[("real-mode", "real-mode.S")];
@@ -22,7 +27,8 @@ const RUNTIME: &[&str] = &[
     "runtime/smp.c",
     "runtime/memory.c",
 ];
-const RUNTIME_HEADERS: &[&str] = &["runtime/vmscope.h", "runtime/runtime.h", "runtime/cpu.h"];
+const HEADERS: &[&str] =
+    &["runtime/vmscope.h", "runtime/runtime.h", "runtime/cpu.h", "runtime/user.h", "trap-forwarding.h"];
 const LINKER_SCRIPT: &str = "runtime/guest.ld";
 
 /// After whatever CFLAGS brings, so that the last word is ours.
@@ -97,7 +103,7 @@ fn main() -> ExitCode {
 
 fn build() -> Result<(), Error> {
     let toolchain = Toolchain::find()?;
-    for header in RUNTIME_HEADERS {
+    for header in HEADERS {
         toolchain.watch(header);
     }
     toolchain.watch(LINKER_SCRIPT);

@@ -66,6 +66,28 @@ const GUESTS: &[Guest] = &[
         default_vcpus: 1,
     },
     Guest {
+        name: "trap-forwarding",
+        about: "a ring-3 process that traps in every way, and the kernel that deals with it",
+        demonstrates: "system calls, #DE, #UD, #GP and page faults on their way through the guest's own handlers",
+        options: &[
+            GuestOption { key: "calls", default: "100", about: "system calls" },
+            GuestOption { key: "rounds", default: "5", about: "times through all other traps" },
+        ],
+        image: image!("trap-forwarding.elf"),
+        default_vcpus: 1,
+    },
+    Guest {
+        name: "tlb-shootdown",
+        about: "vCPUs that share an address space take pages away from each other",
+        demonstrates: "IPIs by shorthand and one by one, acknowledgements, faults in between, HLT and wake-up",
+        options: &[
+            GuestOption { key: "rounds", default: "50", about: "pages taken away" },
+            GuestOption { key: "busy", default: "1", about: "vCPUs that read until they are interrupted" },
+        ],
+        image: image!("tlb-shootdown.elf"),
+        default_vcpus: 4,
+    },
+    Guest {
         name: "exit-storm",
         about: "port and MMIO accesses in a tight loop",
         demonstrates: "what an exit costs, and what recording it costs",

@@ -11,6 +11,9 @@
 #define USER_CS 0x2b /* index 5, RPL 3 */
 #define TSS_SELECTOR 0x30
 
+/* Where ring 3's stack ends, and what is the guest's to map. */
+#define USER_END 0x80000000
+
 /* Offsets into struct cpu for assembly. */
 #define CPU_TRAP_STACK 8
 #define CPU_USER_RSP 16
@@ -114,8 +117,8 @@ void trap_handle(u8 vector, trap_handler handler);
 void syscall_handle(trap_handler handler);
 /* Prints a trap that nobody expected and ends the run with status 0x60 + vector. */
 _Noreturn void trap_panic(const struct trap_frame *frame);
-/* Runs `entry(argument)` in ring 3 until something calls user_exit(), and returns what that was given. */
-u64 user_run(u64 entry, u64 stack, u64 argument);
+/* Runs `entry(first, second)` in ring 3 until something calls user_exit(), and returns what that was given. */
+u64 user_run(u64 entry, u64 first, u64 second);
 _Noreturn void user_exit(u64 value);
 
 /* ---- lapic.c, smp.c: interprocessor interrupts, the other vCPUs ---- */
@@ -151,14 +154,13 @@ void smp_start(void (*entry)(void));
 
 /* Virtual addresses from here to USER_END are the guest's to map; the rest of the first 4 GiB is one to one. */
 #define USER_START 0x40000000ul
-#define USER_END 0x80000000ul
 
 /* A zeroed frame's address, physical and virtual. */
 u64 frame_alloc(void);
 /* Zeroed, 2 MiB, aligned to as much. */
 u64 frame_alloc_large(void);
 void frame_free(u64 frame);
-/* Makes page tables in which USER_START to USER_END is free, puts ring-3 code and data there, and loads CR3. */
+/* Makes page tables in which USER_START to USER_END is free, puts ring 3's code, data and stack there, loads CR3. */
 void address_space_start(void);
 /* The lowest existing entry that maps `address`: of a 2 MiB page, or in a page table made where none is. */
 u64 *page_entry(u64 address);

@@ -134,7 +134,7 @@ syscall_entry:
     .cfi_endproc
     .size syscall_entry, . - syscall_entry
 
-/* u64 user_run(u64 entry, u64 stack, u64 argument) */
+/* u64 user_run(u64 entry, u64 first, u64 second) */
     .global user_run
     .type user_run, @function
 user_run:
@@ -148,11 +148,13 @@ user_run:
     .cfi_adjust_cfa_offset 48
     mov %rsp, %gs:CPU_RESUME_RSP
     push $USER_DS
-    push %rsi
+    mov $(USER_END - 8), %eax       /* as if called: 8 bytes off a multiple of 16 */
+    push %rax
     push $0x202                     /* IF */
     push $USER_CS
     push %rdi
-    mov %rdx, %rdi
+    mov %rsi, %rdi
+    mov %rdx, %rsi
     xor %ebp, %ebp
     swapgs
     iretq

@@ -20,6 +20,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod describe;
 mod error;
 pub mod event;
 mod format;

@@ -37,6 +37,7 @@ mod tag {
     pub(super) const WATCHDOG: u8 = 155;
     pub(super) const FOREIGN: u8 = 156;
     pub(super) const UNLISTED: u8 = 157;
+    pub(super) const PROBE: u8 = 158;
 }
 
 /// Exits of one reason on one vCPU resemble each other.
@@ -157,6 +158,7 @@ pub(super) fn tag_of(reason: &ExitReason) -> u8 {
         ExitReason::InternalError { .. } => tag::INTERNAL_ERROR,
         ExitReason::FailEntry { .. } => tag::FAIL_ENTRY,
         ExitReason::Debug { .. } => tag::DEBUG,
+        ExitReason::Probe { .. } => tag::PROBE,
         ExitReason::InterruptWindow => tag::INTERRUPT_WINDOW,
         ExitReason::Interrupted => tag::INTERRUPTED,
         ExitReason::SetTpr => tag::SET_TPR,
@@ -207,6 +209,7 @@ pub(super) fn encode(exit: &Exit, deltas: &mut Deltas, e: &mut Encoder) -> Encod
         ExitReason::Debug { exception, pc, dr6, dr7 } => {
             e.put(&Debug { exception, pc: pc.wrapping_sub(exit.rip) as i64, dr6, dr7 })
         }
+        ExitReason::Probe { pc } => e.put(&(pc.wrapping_sub(exit.rip) as i64)),
         ExitReason::TprAccess { rip, write } => {
             e.put(&TprAccess { rip: rip.wrapping_sub(exit.rip) as i64, write })
         }
@@ -237,7 +240,7 @@ pub(super) fn decode(
     times: Times,
     deltas: &mut Deltas,
 ) -> Result<Option<Exit>, Malformed> {
-    if !(tag::IO_IN..=tag::UNLISTED).contains(&tag) {
+    if !(tag::IO_IN..=tag::PROBE).contains(&tag) {
         return Ok(None);
     }
     let bytes = &mut bytes;
@@ -288,6 +291,10 @@ pub(super) fn decode(
         tag::DEBUG => {
             let Debug { exception, pc, dr6, dr7 } = take(bytes)?;
             ExitReason::Debug { exception, pc: rip.wrapping_add(pc as u64), dr6, dr7 }
+        }
+        tag::PROBE => {
+            let pc: i64 = take(bytes)?;
+            ExitReason::Probe { pc: rip.wrapping_add(pc as u64) }
         }
         tag::INTERRUPT_WINDOW => ExitReason::InterruptWindow,
         tag::INTERRUPTED => ExitReason::Interrupted,

@@ -125,8 +125,8 @@ pub struct Data {
     pub bytes: ArrayVec<u8, 64>,
 }
 
-/// Exit reasons that `linux/kvm.h` names but no x86 host gives: number and name.
-pub const FOREIGN_EXITS: [(u32, &str); 16] = [
+/// Exit reasons that `linux/kvm.h` names but that no plain x86 guest causes: number and name.
+pub const FOREIGN_EXITS: [(u32, &str); 17] = [
     (13, "s390-sieic"),
     (14, "s390-reset"),
     (15, "dcr"),
@@ -137,6 +137,7 @@ pub const FOREIGN_EXITS: [(u32, &str); 16] = [
     (23, "epr"),
     (25, "s390-stsi"),
     (28, "arm-nisv"),
+    (32, "ap-reset-hold"),
     (35, "riscv-sbi"),
     (36, "riscv-csr"),
     (38, "loongarch-iocsr"),

@@ -1,0 +1,229 @@
+//! What can go wrong, with the operation, its operand, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Shorthand.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong in the monitor.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No `/dev/kvm`.
+    #[error(
+        "this host has no /dev/kvm: enable virtualization in the firmware and load the module (modprobe kvm-intel or \
+         kvm-amd); inside a virtual machine, nested virtualization must be on"
+    )]
+    NoKvm,
+    /// No permission for `/dev/kvm`.
+    #[error(
+        "no permission to open /dev/kvm: add yourself to the group that owns it (usermod -aG kvm $USER, then log in again)"
+    )]
+    KvmPermission,
+    /// A KVM of another kind.
+    #[error("this host's KVM speaks API version {version}, not 12")]
+    ApiVersion {
+        /// Its version.
+        version: i32,
+    },
+    /// A capability is missing.
+    #[error("this host's KVM lacks {name} (for {purpose}): Linux 5.10 or later has it")]
+    MissingCapability {
+        /// Its name in `linux/kvm.h`.
+        name: &'static str,
+        /// What the monitor needs it for.
+        purpose: &'static str,
+    },
+    /// A KVM ioctl failed.
+    #[error("{operation} failed: {source}")]
+    Kvm {
+        /// The ioctl.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("cannot {operation}: {source}")]
+    Os {
+        /// What was attempted.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Guest memory could not be had.
+    #[error("cannot get {} MiB of memory for the guest: {source}; try --memory with less", bytes >> 20)]
+    Memory {
+        /// How much.
+        bytes: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// A setting out of range.
+    #[error("{what} must be {allowed}, not {value}")]
+    Setting {
+        /// Which.
+        what: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+        /// What it was.
+        value: String,
+    },
+    /// An image cannot be read.
+    #[error("cannot read the image {}: {source}", path.display())]
+    ReadImage {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An image is of no known kind.
+    #[error("{name} is not a guest image that vmscope knows: {looked_for}")]
+    UnknownImage {
+        /// Its name.
+        name: String,
+        /// What was looked for.
+        looked_for: String,
+    },
+    /// An image is damaged.
+    #[error("{name} is damaged: {problem}")]
+    DamagedImage {
+        /// Its name.
+        name: String,
+        /// In which way.
+        problem: String,
+    },
+    /// An image does not fit.
+    #[error("{name} needs guest memory up to {end:#x}, but the guest has {memory:#x} bytes: try --memory {}M", end.div_ceil(1 << 20))]
+    ImageTooLarge {
+        /// Its name.
+        name: String,
+        /// The first gpa behind it.
+        end: u64,
+        /// The guest's memory in bytes.
+        memory: u64,
+    },
+    /// An image wants memory that the monitor uses for booting.
+    #[error("{name} wants to be loaded at {gpa:#x}, below {lowest:#x}, where vmscope keeps boot tables")]
+    ImageTooLow {
+        /// Its name.
+        name: String,
+        /// Where it wants to be.
+        gpa: u64,
+        /// Where it may be.
+        lowest: u64,
+    },
+    /// An address range that no guest memory backs.
+    #[error("gpa {gpa:#x} + {len:#x} bytes is not guest memory")]
+    NotMemory {
+        /// First gpa.
+        gpa: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// A guest virtual address that the guest's tables do not map.
+    #[error("gva {gva:#x} is not mapped on vCPU {vcpu}: {why}")]
+    NotMapped {
+        /// The address.
+        gva: u64,
+        /// Whose tables.
+        vcpu: u8,
+        /// What the walk found.
+        why: &'static str,
+    },
+    /// A vCPU number that the machine does not have.
+    #[error("there is no vCPU {vcpu}: the machine has {count}")]
+    NoSuchVcpu {
+        /// The number.
+        vcpu: u8,
+        /// How many there are.
+        count: u8,
+    },
+    /// The operation needs another state of the machine.
+    #[error("cannot {operation}: the guest {state}")]
+    WrongState {
+        /// What was attempted.
+        operation: &'static str,
+        /// The state it is in.
+        state: &'static str,
+    },
+    /// This host cannot do it, as calibration found.
+    #[error("cannot {operation} on this host: {why} (see vmscope doctor)")]
+    HostCannot {
+        /// What was attempted.
+        operation: &'static str,
+        /// What is missing.
+        why: &'static str,
+    },
+    /// KVM cannot go on with a guest: `KVM_EXIT_INTERNAL_ERROR`.
+    #[error(
+        "KVM cannot go on with this guest (internal error {suberror} on vCPU {vcpu} at rip {rip:#x}, instruction bytes \
+         {instruction}): where KVM emulates guest kernel code it lacks some instructions; try another host (see \
+         vmscope doctor)"
+    )]
+    InternalError {
+        /// Where.
+        vcpu: u8,
+        /// gva of the instruction.
+        rip: u64,
+        /// KVM's reason: 1 is an instruction that it could not emulate.
+        suberror: u32,
+        /// The instruction's bytes in hexadecimal, if KVM gives them.
+        instruction: String,
+    },
+    /// The trace's file could not be made.
+    #[error("cannot create the trace {}: {source}", path.display())]
+    CreateTrace {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The trace could not be written.
+    #[error("cannot write the trace {}: {source}", path.display())]
+    Trace {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: trace_format::Error,
+    },
+    /// A thread of the monitor ended by a panic.
+    #[error("the monitor's {thread} thread panicked: this is a defect of vmscope; please report it")]
+    Panicked {
+        /// Which.
+        thread: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether it is this host that cannot (exit status 3), rather than the guest or the command line.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        matches!(
+            self,
+            Self::NoKvm
+                | Self::KvmPermission
+                | Self::ApiVersion { .. }
+                | Self::MissingCapability { .. }
+                | Self::Kvm { .. }
+                | Self::Memory { .. }
+                | Self::HostCannot { .. }
+                | Self::InternalError { .. }
+        )
+    }
+
+    pub(crate) fn kvm(operation: &'static str, e: kvm_ioctls::Error) -> Self {
+        Self::Kvm { operation, source: io::Error::from_raw_os_error(e.errno()) }
+    }
+
+    pub(crate) fn os(operation: &'static str, errno: i32) -> Self {
+        Self::Os { operation, source: io::Error::from_raw_os_error(errno) }
+    }
+
+    pub(crate) fn open_kvm(errno: i32) -> Self {
+        match errno {
+            libc::ENOENT | libc::ENODEV | libc::ENXIO => Self::NoKvm,
+            libc::EACCES | libc::EPERM => Self::KvmPermission,
+            errno => Self::os("open /dev/kvm", errno),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Everything that talks to `/dev/kvm`. This is the only module of the project with `unsafe` code.
+//!
+//! An exit leaves here as an owned value ([`Exit`]); the rest of the monitor handles it as a function of that value.
+#![allow(unsafe_code, reason = "kvm_run is shared memory with unions, and two ioctls have no wrapper")]
+
+mod debug;
+mod exit;
+mod host;
+mod kick;
+mod msr_filter;
+mod segment;
+mod vcpu;
+mod vm;
+
+pub(crate) use debug::{DebugControl, HardwareBreakpoint};
+pub(crate) use exit::Exit;
+pub(crate) use host::Host;
+pub(crate) use kick::Kick;
+pub(crate) use msr_filter::{IA32_KERNEL_GS_BASE, IA32_LSTAR, IA32_SFMASK, IA32_STAR};
+pub(crate) use segment::{code_segment, data_segment, segment_from_descriptor};
+pub(crate) use vcpu::Vcpu;
+pub(crate) use vm::VmFd;

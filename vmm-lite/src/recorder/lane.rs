@@ -1,0 +1,208 @@
+//! A vCPU thread's end of the recording path.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+use trace_format::event::{Event, Exit, ExitReason, Lost, LostReason, Payload};
+
+use super::clock::Clock;
+
+/// Events that fit into a ring.
+const RING_EVENTS: usize = 8192;
+/// How long a vCPU sleeps between two looks at a full ring.
+const FULL_WAIT: Duration = Duration::from_micros(50);
+/// The floor of a lane whose vCPU is in the guest: whatever it pushes next happens after the present moment.
+pub(super) const IDLE: u64 = u64::MAX;
+
+/// What a vCPU does when its ring is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// Waits: nothing is lost.
+    #[default]
+    Wait,
+    /// Goes on: what is lost is counted and the count recorded.
+    Drop,
+}
+
+impl FromStr for OnFull {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "wait" => Ok(Self::Wait),
+            "drop" => Ok(Self::Drop),
+            other => Err(format!("expected wait or drop, not {other:?}")),
+        }
+    }
+}
+
+/// What an exit cost, for events that are completed later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// When the exit happened, ns.
+    pub time: u64,
+    /// Time in the guest before it, ns.
+    pub guest_ns: u64,
+}
+
+/// The end of a ring that belongs to one vCPU thread, or to the machine.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    ring: Option<Ring>,
+    clock: Clock,
+    vcpu: u8,
+    /// When the vCPU last entered the guest or ended an event, ns.
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Ring {
+    producer: Producer<Event>,
+    floor: Arc<AtomicU64>,
+    recorder: Thread,
+    on_full: OnFull,
+    dropped: u64,
+}
+
+/// The recorder's end.
+#[derive(Debug)]
+pub(super) struct LaneEnd {
+    pub(super) consumer: Consumer<Event>,
+    pub(super) floor: Arc<AtomicU64>,
+}
+
+impl Lane {
+    /// A lane that records nothing.
+    #[must_use]
+    pub(crate) fn off(vcpu: u8, clock: Clock) -> Self {
+        Self { ring: None, clock, vcpu, last: 0 }
+    }
+
+    /// A lane, and the end of it that goes to the recorder's thread.
+    pub(super) fn new(vcpu: u8, clock: Clock, on_full: OnFull, recorder: Thread) -> (Self, LaneEnd) {
+        let (producer, consumer) = RingBuffer::new(RING_EVENTS);
+        let floor = Arc::new(AtomicU64::new(0));
+        let end = LaneEnd { consumer, floor: Arc::clone(&floor) };
+        (
+            Self {
+                ring: Some(Ring { producer, floor, recorder, on_full, dropped: 0 }),
+                clock,
+                vcpu,
+                last: 0,
+            },
+            end,
+        )
+    }
+
+    /// Whether events go anywhere.
+    #[must_use]
+    pub(crate) fn is_on(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// To be called first after an exit, and before events are recorded in general. Gives the time of the exit and how
+    /// long the guest ran; zeros when nothing is recorded.
+    pub(crate) fn leave_guest(&mut self) -> Timing {
+        let Some(ring) = &self.ring else { return Timing { time: 0, guest_ns: 0 } };
+        // Before the clock is read; see the module's description.
+        ring.floor.store(self.last, Ordering::SeqCst);
+        let time = self.clock.now().max(self.last);
+        ring.floor.store(time, Ordering::Release);
+        let guest_ns = time - self.last;
+        self.last = time;
+        Timing { time, guest_ns }
+    }
+
+    /// To be called last before the guest is entered, or before the thread waits. `exit` is the exit that has been
+    /// handled, with its timing.
+    pub(crate) fn enter_guest(&mut self, exit: Option<(Timing, ExitReason, u64, u8)>) {
+        if self.ring.is_none() {
+            return;
+        }
+        let now = self.clock.now().max(self.last);
+        if let Some((timing, reason, rip, cpl)) = exit {
+            let handling_ns = now - timing.time;
+            let exit = Exit { reason, rip, cpl, guest_ns: timing.guest_ns, handling_ns };
+            self.push(timing.time, Payload::Exit(exit));
+        }
+        self.last = now;
+        if let Some(ring) = &self.ring {
+            ring.floor.store(IDLE, Ordering::SeqCst);
+        }
+    }
+
+    /// Records something that happens now. Only between [`Self::leave_guest`] and [`Self::enter_guest`].
+    pub(crate) fn record(&mut self, payload: Payload) {
+        if self.ring.is_some() {
+            let now = self.now();
+            self.push(now, payload);
+        }
+    }
+
+    /// Records something that happened at `time`, not before the last [`Self::leave_guest`].
+    pub(crate) fn record_at(&mut self, time: u64, payload: Payload) {
+        if self.ring.is_some() {
+            self.push(time.max(self.last), payload);
+        }
+    }
+
+    /// The run's time in ns.
+    #[must_use]
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    fn push(&mut self, time: u64, payload: Payload) {
+        let vcpu = self.vcpu;
+        let Some(ring) = &mut self.ring else { return };
+        if ring.dropped > 0 {
+            let lost = Lost { count: ring.dropped, reason: LostReason::RingFull };
+            if ring.producer.push(Event { time, vcpu, payload: Payload::Lost(lost) }).is_err() {
+                ring.dropped += 1;
+                return;
+            }
+            ring.dropped = 0;
+        }
+        let mut event = Event { time, vcpu, payload };
+        while let Err(PushError::Full(back)) = ring.producer.push(event) {
+            ring.recorder.unpark();
+            if ring.on_full == OnFull::Drop {
+                ring.dropped += 1;
+                return;
+            }
+            if ring.producer.is_abandoned() {
+                return; // the recorder has failed and said so
+            }
+            event = back;
+            std::thread::sleep(FULL_WAIT);
+        }
+    }
+}
+
+impl Drop for Lane {
+    /// The count of what was dropped last must not be dropped with the lane.
+    fn drop(&mut self) {
+        let time = self.clock.now().max(self.last);
+        let vcpu = self.vcpu;
+        let Some(ring) = &mut self.ring else { return };
+        let dropped = std::mem::take(&mut ring.dropped);
+        if dropped > 0 {
+            ring.on_full = OnFull::Wait;
+            let lost = Lost { count: dropped, reason: LostReason::RingFull };
+            let mut event = Event { time, vcpu, payload: Payload::Lost(lost) };
+            while let Err(PushError::Full(back)) = ring.producer.push(event) {
+                if ring.producer.is_abandoned() {
+                    return;
+                }
+                event = back;
+                ring.recorder.unpark();
+                std::thread::sleep(FULL_WAIT);
+            }
+        }
+        ring.floor.store(IDLE, Ordering::SeqCst);
+    }
+}

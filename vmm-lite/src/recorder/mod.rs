@@ -1,0 +1,23 @@
+//! From the vCPU threads to the trace.
+//!
+//! Each vCPU thread pushes its events into a ring of its own ([`Lane`]); one thread merges the rings into one time
+//! order ([`merge`]) and writes the trace. A vCPU thread does nothing for an event but read the clock and push: no
+//! lock, no allocation, no system call.
+//!
+//! # Why the order is exact
+//!
+//! An exit's event is pushed when it has been handled but has the time at which it happened, and events of other
+//! vCPUs come in between. So each lane publishes a floor: nothing that it will push is older. While the vCPU is in the
+//! guest the floor is [`IDLE`], "not older than the moment you look": the vCPU sets a real floor *before* it reads the
+//! clock after an exit, and the recorder reads the clock *before* it looks at the floors. The recorder first takes the
+//! lowest floor, then drains the rings, and then everything older than that floor is there and can be written.
+
+mod clock;
+mod lane;
+mod merge;
+mod thread;
+
+pub(crate) use clock::Clock;
+pub use lane::OnFull;
+pub(crate) use lane::{Lane, Timing};
+pub(crate) use thread::{Flusher, Recorder};

@@ -1,0 +1,207 @@
+//! The recorder's thread.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use trace_format::{Header, Writer};
+
+use super::clock::Clock;
+use super::lane::{IDLE, Lane, LaneEnd, OnFull};
+use super::merge::Merge;
+use crate::error::{Error, Result};
+
+/// How long the thread sleeps when there is nothing to do.
+const NAP: Duration = Duration::from_millis(2);
+/// How old the newest flushed event may get while the run goes on.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// Clock reads and loads of floors may be reordered by the CPU, and the clocks of two CPUs differ by a little; events
+/// younger than this wait for the next round.
+const SKEW_NS: u64 = 20_000;
+
+/// Writes a trace while a guest runs.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    thread: JoinHandle<Result<()>>,
+    shared: Arc<Shared>,
+    /// Taken by [`Recorder::lanes`].
+    lanes: Vec<Lane>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    ending: AtomicBool,
+    failed: AtomicBool,
+    /// Flushes asked for and done.
+    wanted: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Recorder {
+    /// Creates the trace at `path` and starts the thread, with a lane for each of `vcpus` vCPUs and a last one for
+    /// the machine.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn start(path: &Path, header: &Header, clock: Clock, on_full: OnFull) -> Result<Self> {
+        let file =
+            File::create(path).map_err(|source| Error::CreateTrace { path: path.to_owned(), source })?;
+        let writer = Writer::new(BufWriter::new(file), header)
+            .map_err(|source| Error::Trace { path: path.to_owned(), source })?;
+        let shared = Arc::new(Shared {
+            ending: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            wanted: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+        });
+        let (ends, to_thread) = channel();
+        let work = Work { path: path.to_owned(), shared: Arc::clone(&shared), clock, writer };
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || work.run(&to_thread))
+            .map_err(|source| Error::Os { operation: "start the recorder's thread", source })?;
+        let lanes = make_lanes(header.vcpus, clock, on_full, &thread, &ends);
+        Ok(Self { thread, shared, lanes })
+    }
+
+    /// The lanes: one for each vCPU in order, then the machine's. Empty the second time.
+    pub(crate) fn lanes(&mut self) -> Vec<Lane> {
+        std::mem::take(&mut self.lanes)
+    }
+
+    /// A handle by which others ask for what has been recorded to be readable in the file.
+    #[must_use]
+    pub(crate) fn flusher(&self) -> Flusher {
+        Flusher { shared: Arc::clone(&self.shared), thread: self.thread.thread().clone() }
+    }
+
+    /// Writes what is left and finishes the trace. All lanes must have been dropped.
+    ///
+    /// # Errors
+    /// When the trace could not be written completely.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.shared.ending.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        self.thread.join().map_err(|_| Error::Panicked { thread: "recorder" })?
+    }
+}
+
+/// Asks the recorder to make everything readable.
+#[derive(Clone, Debug)]
+pub(crate) struct Flusher {
+    shared: Arc<Shared>,
+    thread: thread::Thread,
+}
+
+impl Flusher {
+    /// Returns when everything that was recorded before the call is in the file, or after half a second.
+    pub(crate) fn flush(&self) {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let mine = self.shared.wanted.fetch_add(1, Ordering::AcqRel) + 1;
+        let deadline = Instant::now() + PATIENCE;
+        while self.shared.done.load(Ordering::Acquire) < mine && Instant::now() < deadline {
+            self.thread.unpark();
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Whether the trace could not be written any more; [`Recorder::finish`] says why.
+    #[must_use]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed)
+    }
+}
+
+fn make_lanes(
+    vcpus: u8,
+    clock: Clock,
+    on_full: OnFull,
+    thread: &JoinHandle<Result<()>>,
+    ends: &Sender<Vec<LaneEnd>>,
+) -> Vec<Lane> {
+    let numbers = (0..vcpus).chain([trace_format::event::MACHINE]);
+    let (lanes, lane_ends): (Vec<_>, Vec<_>) =
+        numbers.map(|vcpu| Lane::new(vcpu, clock, on_full, thread.thread().clone())).unzip();
+    // The thread waits for them; if it is gone it has failed and says so when joined.
+    drop(ends.send(lane_ends));
+    lanes
+}
+
+struct Work {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    clock: Clock,
+    writer: Writer<BufWriter<File>>,
+}
+
+impl Work {
+    fn run(mut self, ends: &Receiver<Vec<LaneEnd>>) -> Result<()> {
+        let Ok(lanes) = ends.recv() else { return Ok(()) };
+        let Self { path, shared, .. } = &self;
+        let (path, shared) = (path.clone(), Arc::clone(shared));
+        let recorded = self.record(lanes).and_then(|()| self.writer.finish().map(drop));
+        recorded.map_err(|source| {
+            // The rings are gone with their ends, so no vCPU waits for room any more.
+            shared.failed.store(true, Ordering::Release);
+            Error::Trace { path, source }
+        })
+    }
+
+    fn record(&mut self, mut lanes: Vec<LaneEnd>) -> Result<(), trace_format::Error> {
+        let mut merge = Merge::new(lanes.len());
+        let mut last_flush = Instant::now();
+        // A flush that was asked for, and when it was noticed: it is done when everything before has been written.
+        let mut asked: Option<(u64, u64)> = None;
+        loop {
+            let wanted = self.shared.wanted.load(Ordering::Acquire);
+            if asked.is_none() && wanted > self.shared.done.load(Ordering::Relaxed) {
+                asked = Some((wanted, self.clock.now()));
+            }
+            let ending = self.shared.ending.load(Ordering::Acquire);
+            let floor = if ending { u64::MAX } else { self.floor(&lanes) };
+            let mut drained = 0;
+            for (n, lane) in lanes.iter_mut().enumerate() {
+                while let Ok(event) = lane.consumer.pop() {
+                    merge.push(n, event);
+                    drained += 1;
+                }
+            }
+            while let Some(event) = merge.pop_before(floor) {
+                self.writer.append(&event)?;
+            }
+            if ending {
+                return Ok(());
+            }
+            let complete = asked.filter(|(_, noticed)| floor >= *noticed);
+            if complete.is_some() || last_flush.elapsed() >= FLUSH_EVERY {
+                self.writer.flush()?;
+                last_flush = Instant::now();
+            }
+            if let Some((number, _)) = complete {
+                self.shared.done.store(number, Ordering::Release);
+                asked = None;
+            }
+            if drained == 0 {
+                thread::park_timeout(NAP);
+            }
+        }
+    }
+
+    /// The time before which no event can come any more.
+    fn floor(&self, lanes: &[LaneEnd]) -> u64 {
+        let now = self.clock.now().saturating_sub(SKEW_NS);
+        fence(Ordering::SeqCst);
+        lanes
+            .iter()
+            .map(|lane| match lane.floor.load(Ordering::SeqCst) {
+                IDLE => now,
+                floor => floor,
+            })
+            .fold(now, u64::min)
+    }
+}

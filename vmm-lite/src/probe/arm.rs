@@ -1,0 +1,157 @@
+//! Keeping the probes where the guest's handlers are.
+
+use std::collections::BTreeMap;
+
+use iced_x86::{Decoder, DecoderOptions};
+
+use super::idt::{Idt, VectorSet};
+use super::returns::Search;
+use super::table::{Owner, Roles, Site, read_code};
+use super::{Context, Probes};
+use crate::calibration::{BreakpointStop, SyscallEntry};
+use crate::error::Result;
+use crate::kvm::HardwareBreakpoint;
+use crate::memory::Memory;
+use crate::walk::Paging;
+
+const VECTOR_BP: u8 = 3;
+const VECTOR_PF: u8 = 14;
+const EFER_LMA: u64 = 1 << 10;
+/// How often the contents of the guest's table are compared. Moving the table or LSTAR is seen at once.
+const COMPARE_EVERY_NS: u64 = 1_000_000;
+
+impl Probes {
+    /// Notices, at an exit, that handlers have moved, and arms the probes anew.
+    pub(crate) fn notice(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        let (base, limit) = cx.vcpu.idt();
+        let moved = base != self.idt_base || limit != self.idt_limit;
+        if !moved {
+            if !self.armed || cx.time.saturating_sub(self.compared_ns) < COMPARE_EVERY_NS {
+                return Ok(());
+            }
+            self.compared_ns = cx.time;
+            let paging = self.shared.paging(&cx.vcpu.sregs());
+            if self.idt.is_unchanged(cx.memory.map(), &paging, base, &mut self.scratch) {
+                return Ok(());
+            }
+        }
+        self.idt_base = base;
+        self.idt_limit = limit;
+        self.arm(cx)
+    }
+
+    /// The guest has written LSTAR.
+    pub(crate) fn set_lstar(&mut self, lstar: u64, cx: &mut Context<'_>) -> Result<()> {
+        self.lstar = lstar;
+        self.arm(cx)
+    }
+
+    /// Takes over a table that another thread has changed, and tells KVM.
+    pub(crate) fn update(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.refresh();
+        self.set_debug(cx)
+    }
+
+    /// The vCPU has been reset.
+    pub(crate) fn reset(&mut self) {
+        self.open.clear();
+        self.reported = None;
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        let sregs = cx.vcpu.sregs();
+        let paging = self.shared.paging(&sregs);
+        // Handlers are found by the layout of long mode only.
+        let long_mode = sregs.efer & EFER_LMA != 0;
+        self.idt = if long_mode {
+            Idt::read(cx.memory.map(), &paging, self.idt_base, self.idt_limit)
+        } else {
+            Idt::default()
+        };
+        self.armed = long_mode;
+        self.compared_ns = cx.time;
+        let mut wanted = if long_mode { self.wanted(cx.memory, &paging) } else { BTreeMap::new() };
+        // A breakpoint there would bounce off itself; the breakpoint register does its work.
+        if let Some(handler) = self.bounce_handler() {
+            wanted.remove(&handler);
+        }
+        let owner = Owner::Vcpu(cx.vcpu.number());
+        if wanted != self.shared.breakpoints.wanted_by(owner) {
+            self.shared.breakpoints.want(owner, wanted, cx.memory, &paging);
+        }
+        self.refresh();
+        self.set_debug(cx)
+    }
+
+    /// The guest debug state that the breakpoints need.
+    pub(super) fn set_debug(&self, cx: &mut Context<'_>) -> Result<()> {
+        let mut debug = cx.vcpu.debug();
+        debug.single_step = false;
+        debug.software_breakpoints = !self.table.is_empty();
+        let bounce = self.bounce_handler().filter(|_| !self.table.is_empty());
+        debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
+        cx.vcpu.set_debug(debug)
+    }
+
+    /// Where a breakpoint bounces to, on a host where it does.
+    pub(super) fn bounce_handler(&self) -> Option<u64> {
+        let bounces = [self.shared.calibration.kernel_breakpoint, self.shared.calibration.user_breakpoint]
+            .contains(&BreakpointStop::Bounce);
+        if bounces { self.idt.handler(VECTOR_BP) } else { None }
+    }
+
+    /// The handler for breakpoints as if there were a breakpoint.
+    pub(super) fn bounce_site(&self, memory: &Memory, paging: &Paging) -> Option<Site> {
+        let handler = self.bounce_handler()?;
+        let gpa = paging.translate(memory.map(), handler)?;
+        let mut code = [0; 15];
+        let length = read_code(memory, paging, &self.table, handler, &mut code);
+        let instruction = Decoder::with_ip(64, code.get(..length)?, handler, DecoderOptions::NONE).decode();
+        let vectors = self.idt.handlers().get(&handler).copied().unwrap_or_default();
+        let selected = self.selected(vectors);
+        Some(Site {
+            gpa,
+            original: code[0],
+            instruction,
+            roles: Roles { vectors: selected, ..Roles::default() },
+        })
+    }
+
+    fn selected(&self, vectors: VectorSet) -> VectorSet {
+        let chosen = self.shared.selection.vectors();
+        let mut selected = VectorSet::default();
+        (0..=u8::MAX)
+            .filter(|v| vectors.contains(*v) && chosen.contains(*v))
+            .for_each(|v| selected.insert(v));
+        selected
+    }
+
+    /// Every address that this vCPU's probes need, and why.
+    fn wanted(&self, memory: &Memory, paging: &Paging) -> BTreeMap<u64, Roles> {
+        let mut wanted: BTreeMap<u64, Roles> = BTreeMap::new();
+        for (handler, vectors) in self.idt.handlers() {
+            let vectors = self.selected(vectors);
+            if !vectors.is_empty() {
+                wanted.entry(handler).or_default().vectors = vectors;
+            }
+        }
+        if self.lstar != 0 && self.shared.selection.syscall() {
+            wanted.entry(self.lstar).or_default().syscall = true;
+        }
+        let mut search = Search::default();
+        for start in wanted.keys() {
+            search.follow(*start, |gva, code| read_code(memory, paging, &self.table, gva, code));
+        }
+        for (at, kind) in search.found {
+            wanted.entry(at).or_default().returns = Some(kind);
+        }
+        // Needed whatever is selected, or system calls would not work on such a host.
+        if self.lstar != 0
+            && self.shared.calibration.syscall == SyscallEntry::UserPrivilege
+            && let Some(handler) = self.idt.handler(VECTOR_PF)
+        {
+            wanted.entry(handler).or_default().fixup = true;
+        }
+        wanted
+    }
+}

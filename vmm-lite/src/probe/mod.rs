@@ -1,0 +1,269 @@
+//! The one breakpoint-and-step engine.
+//!
+//! Trap probes, breakpoints of users and debuggers, and single steps all need "stop when the guest gets here" and "do
+//! one instruction". What KVM does with a breakpoint instruction or a step differs from host to host; calibration has
+//! found out, and nothing outside this module knows.
+//!
+//! A breakpoint instruction stays where it is while the instruction under it is carried out ([`carry_out`]), so that
+//! other vCPUs do not slip past. Only an instruction that is not known there is stepped, with the other vCPUs held.
+
+mod arm;
+mod carry_out;
+mod frame;
+mod idt;
+mod returns;
+mod selection;
+mod step;
+mod table;
+mod traps;
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use kvm_bindings::kvm_sregs;
+
+pub use selection::TrapSelection;
+pub(crate) use step::Stepped;
+pub(crate) use table::{Breakpoints, Owner, Roles, hide};
+
+use crate::calibration::{BreakpointStop, Calibration};
+use crate::error::Result;
+use crate::kvm::{Exit, Vcpu};
+use crate::memory::Memory;
+use crate::recorder::Lane;
+use crate::walk::Paging;
+use carry_out::Executor;
+use frame::Frame;
+use idt::{Idt, TABLE};
+use table::{Site, Table};
+use traps::OpenTrap;
+
+/// Resume flag: set in what a fault pushes, without meaning for code that goes on.
+const RFLAGS_RF: u64 = 1 << 16;
+/// Trap flag.
+const RFLAGS_TF: u64 = 1 << 8;
+/// How many handlers may be entered and not yet returned from on one vCPU before the oldest is forgotten.
+const OPEN_TRAPS: usize = 64;
+
+/// What all vCPUs share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) breakpoints: Breakpoints,
+    pub(crate) calibration: Calibration,
+    pub(crate) selection: TrapSelection,
+    pub(crate) physical_bits: u8,
+    pub(crate) one_gib_pages: bool,
+    next_trap: std::sync::atomic::AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        calibration: Calibration,
+        selection: TrapSelection,
+        physical_bits: u8,
+        one_gib_pages: bool,
+    ) -> Self {
+        Self {
+            breakpoints: Breakpoints::default(),
+            calibration,
+            selection,
+            physical_bits,
+            one_gib_pages,
+            next_trap: std::sync::atomic::AtomicU64::new(1),
+        }
+    }
+
+    /// How a vCPU with these registers translates.
+    pub(crate) fn paging(&self, sregs: &kvm_sregs) -> Paging {
+        Paging {
+            cr0: sregs.cr0,
+            cr3: sregs.cr3,
+            cr4: sregs.cr4,
+            efer: sregs.efer,
+            physical_bits: self.physical_bits,
+            one_gib_pages: self.one_gib_pages,
+        }
+    }
+}
+
+/// One vCPU's part of the engine.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    shared: Arc<Shared>,
+    table: Arc<Table>,
+    generation: u64,
+    idt: Idt,
+    idt_base: u64,
+    idt_limit: u16,
+    lstar: u64,
+    armed: bool,
+    /// When the table's contents were last compared, ns.
+    compared_ns: u64,
+    scratch: Box<[u8; TABLE]>,
+    open: ArrayVec<OpenTrap, OPEN_TRAPS>,
+    /// The users' breakpoint at which the vCPU stands and that it has reported.
+    reported: Option<u64>,
+}
+
+/// What the engine works with during one exit.
+pub(crate) struct Context<'c> {
+    pub(crate) vcpu: &'c mut Vcpu,
+    pub(crate) memory: &'c Memory,
+    pub(crate) lane: &'c mut Lane,
+    /// The vector that was injected at the entry before this exit.
+    pub(crate) injected: Option<u8>,
+    /// When the exit happened, ns.
+    pub(crate) time: u64,
+}
+
+/// What an exit was to the engine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing of the engine's.
+    NotOurs,
+    /// A probe at `pc`, done with: the guest goes on.
+    Probe { pc: u64 },
+    /// A probe at `pc` whose instruction must be stepped with the other vCPUs held.
+    StepOver { pc: u64 },
+    /// A breakpoint of a user's.
+    Breakpoint { pc: u64 },
+}
+
+impl Probes {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            table: shared.breakpoints.table(),
+            generation: shared.breakpoints.generation(),
+            shared,
+            idt: Idt::default(),
+            idt_base: 0,
+            idt_limit: 0,
+            lstar: 0,
+            armed: false,
+            compared_ns: 0,
+            scratch: Box::new([0; TABLE]),
+            open: ArrayVec::new(),
+            reported: None,
+        }
+    }
+
+    /// Looks at an exit that may be the engine's doing, and deals with it if it is.
+    pub(crate) fn examine(&mut self, exit: &Exit, cx: &mut Context<'_>) -> Result<Verdict> {
+        let Some(hit) = self.classify(exit, cx) else { return Ok(Verdict::NotOurs) };
+        self.refresh();
+        match hit {
+            Hit::Breakpoint { pc } => match self.table.get(&pc).cloned() {
+                Some(site) => self.at_site(pc, &site, cx),
+                None => self.guests_own(pc, cx),
+            },
+            Hit::Bounced => self.bounced(cx),
+        }
+    }
+
+    /// Takes over a table that another thread has changed.
+    pub(crate) fn refresh(&mut self) {
+        let generation = self.shared.breakpoints.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.table = self.shared.breakpoints.table();
+        }
+    }
+
+    fn classify(&self, exit: &Exit, cx: &mut Context<'_>) -> Option<Hit> {
+        match exit {
+            Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
+            Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
+            Exit::InternalError { suberror: 1, .. }
+                if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error =>
+            {
+                let pc = cx.vcpu.regs().rip;
+                let paging = self.shared.paging(&cx.vcpu.sregs());
+                let gpa = paging.translate(cx.memory.map(), pc)?;
+                (cx.memory.read_value::<u8>(gpa).ok()? == 0xcc).then_some(Hit::Breakpoint { pc })
+            }
+            _ => None,
+        }
+    }
+
+    /// The guest is at a breakpoint of ours.
+    fn at_site(&mut self, pc: u64, site: &Site, cx: &mut Context<'_>) -> Result<Verdict> {
+        if site.roles.stop && self.reported != Some(pc) {
+            self.reported = Some(pc);
+            return Ok(Verdict::Breakpoint { pc });
+        }
+        self.reported = None;
+        self.pass(pc, site, cx)
+    }
+
+    /// Does what the breakpoint is there for, and the instruction under it.
+    fn pass(&mut self, pc: u64, site: &Site, cx: &mut Context<'_>) -> Result<Verdict> {
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        if site.roles.fixup && self.repair_syscall(cx, &paging)? {
+            // The vCPU now is where SYSCALL should have put it, which may be a breakpoint too.
+            let lstar = self.lstar;
+            return match self.table.get(&lstar).cloned() {
+                Some(entry) => {
+                    self.pass(lstar, &entry, cx)?;
+                    Ok(Verdict::Probe { pc })
+                }
+                None => Ok(Verdict::Probe { pc }),
+            };
+        }
+        self.record(site, cx, &paging);
+        let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
+        if executor.carry_out(&site.instruction)? {
+            return Ok(Verdict::Probe { pc });
+        }
+        Ok(Verdict::StepOver { pc })
+    }
+
+    /// An `INT3` of the guest's own that KVM gave to us: it gets its exception.
+    fn guests_own(&mut self, pc: u64, cx: &mut Context<'_>) -> Result<Verdict> {
+        use trace_format::event::{Fixup, FixupKind, Payload};
+        const VECTOR_BP: u8 = 3;
+        let mut regs = cx.vcpu.regs();
+        regs.rip = pc.wrapping_add(1);
+        regs.rflags &= !RFLAGS_RF;
+        cx.vcpu.set_regs(&regs);
+        let mut events = cx.vcpu.events()?;
+        events.exception.injected = 1;
+        events.exception.nr = VECTOR_BP;
+        events.exception.has_error_code = 0;
+        cx.vcpu.set_events(&events)?;
+        if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error {
+            let fixup = Fixup { kind: FixupKind::Breakpoint, rip: pc };
+            cx.lane.record_at(cx.time, Payload::Fixup(fixup));
+        }
+        Ok(Verdict::Probe { pc })
+    }
+
+    /// The guest has entered its own handler for breakpoints, on which a breakpoint register sits.
+    fn bounced(&mut self, cx: &mut Context<'_>) -> Result<Verdict> {
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let regs = cx.vcpu.regs();
+        if let Some(frame) = Frame::read(cx.memory, &paging, regs.rsp) {
+            let pc = frame.rip.wrapping_sub(1);
+            if let Some(site) = self.table.get(&pc).cloned() {
+                let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
+                let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };
+                if executor.return_to(&rewound)? {
+                    return self.at_site(pc, &site, cx);
+                }
+            }
+        }
+        // The guest's own, already delivered: record it and go on behind the handler's first instruction.
+        let Some(site) = self.bounce_site(cx.memory, &paging) else { return Ok(Verdict::NotOurs) };
+        self.record(&site, cx, &paging);
+        let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
+        if executor.carry_out(&site.instruction)? {
+            return Ok(Verdict::Probe { pc: regs.rip });
+        }
+        Ok(Verdict::StepOver { pc: regs.rip })
+    }
+}
+
+/// How the engine was reached.
+enum Hit {
+    Breakpoint { pc: u64 },
+    Bounced,
+}

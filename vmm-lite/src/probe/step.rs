@@ -1,0 +1,89 @@
+//! One instruction.
+
+use super::{Context, Probes, RFLAGS_TF, Verdict};
+use crate::calibration::BreakpointStop;
+use crate::error::{Error, Result};
+use crate::kvm::{DebugControl, Exit, HardwareBreakpoint};
+use crate::probe::carry_out::Executor;
+use crate::probe::frame::Frame;
+
+const VECTOR_DB: u8 = 1;
+
+/// How a step ended.
+#[derive(Debug)]
+pub(crate) enum Stepped {
+    /// The instruction is done.
+    Done,
+    /// The guest left for another reason first, which is to be handled; the step is to be tried again unless that
+    /// exit was the instruction's own.
+    Exit(Exit),
+}
+
+impl Probes {
+    /// Carries out the instruction at which the vCPU stands, whether there is a breakpoint or not. The other vCPUs
+    /// must be out of the guest.
+    pub(crate) fn step(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
+        self.refresh();
+        let pc = cx.vcpu.regs().rip;
+        if let Some(site) = self.table.get(&pc).cloned() {
+            self.reported = None;
+            if let Verdict::Probe { .. } = self.pass(pc, &site, cx)? {
+                return Ok(Stepped::Done);
+            }
+        }
+        self.step_natively(cx)
+    }
+
+    /// Steps over the breakpoint at which the vCPU stands and whose work has been done. The other vCPUs must be out of
+    /// the guest.
+    pub(crate) fn step_natively(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
+        let pc = cx.vcpu.regs().rip;
+        let shared = std::sync::Arc::clone(&self.shared);
+        let memory = cx.memory;
+        let outcome = shared.breakpoints.without(memory, pc, || self.run_one(cx));
+        self.set_debug(cx)?;
+        outcome
+    }
+
+    fn run_one(&self, cx: &mut Context<'_>) -> Result<Stepped> {
+        let user = cx.vcpu.sregs().ss.dpl == 3;
+        let calibration = &self.shared.calibration;
+        let native = if user { calibration.user_step } else { calibration.kernel_step };
+        // Where KVM does not see the trap of a step in user code, it bounces off the guest's handler for vector 1.
+        let bounce = if native { None } else { self.idt.handler(VECTOR_DB) };
+        if !native && (!user || bounce.is_none() || !calibration.kernel_hardware) {
+            return Err(Error::HostCannot {
+                operation: "step the guest",
+                why: "KVM does not report single steps here, and the guest has no handler for them",
+            });
+        }
+        let mut debug = DebugControl { single_step: true, ..DebugControl::default() };
+        debug.software_breakpoints =
+            calibration.kernel_breakpoint == BreakpointStop::Direct && !self.table.is_empty();
+        debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
+        cx.vcpu.set_debug(debug)?;
+        loop {
+            let exit = cx.vcpu.run()?;
+            match exit {
+                Exit::Interrupted => {}
+                Exit::Debug { exception: 1, pc, .. } if Some(pc) == bounce => {
+                    self.undo_trap(cx)?;
+                    return Ok(Stepped::Done);
+                }
+                Exit::Debug { exception: 1, .. } => return Ok(Stepped::Done),
+                exit => return Ok(Stepped::Exit(exit)),
+            }
+        }
+    }
+
+    /// Takes the vCPU back from the first instruction of the guest's handler for the step's trap.
+    fn undo_trap(&self, cx: &mut Context<'_>) -> Result<()> {
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let rsp = cx.vcpu.regs().rsp;
+        if let Some(frame) = Frame::read(cx.memory, &paging, rsp) {
+            let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
+            executor.return_to(&Frame { rflags: frame.rflags & !RFLAGS_TF, ..frame })?;
+        }
+        Ok(())
+    }
+}

@@ -1,6 +1,35 @@
-//! The vmscope monitor.
+//! The vmscope monitor: runs a guest under KVM and records what the hypervisor sees.
+//!
+//! [`Vm::start`] boots a guest; [`Vm::control`] is the one way to it while it runs; [`Vm::wait`] waits for its end and
+//! finishes the trace.
 
+mod boot;
+pub mod calibration;
+mod config;
+mod control;
+mod cpuid;
 pub mod devices;
+mod error;
+mod facts;
 pub mod guests;
+pub mod image;
 pub mod irq;
+mod kvm;
+mod machine;
+pub mod memory;
+mod pagemap;
+mod probe;
+mod recorder;
+mod vcpu;
+mod vm;
 pub mod walk;
+
+pub use config::{Config, Image};
+pub use control::{Control, GeneralRegisters, Registers, StepOutcome, SystemRegisters};
+pub use error::{Error, Result};
+pub use facts::{Diagnosis, doctor};
+pub use machine::MachineState;
+pub use probe::TrapSelection;
+pub use recorder::OnFull;
+pub use vcpu::Activity;
+pub use vm::{Outcome, Vm};

@@ -1,0 +1,89 @@
+//! Interrupts between vCPUs, and from the shared controllers to vCPUs.
+
+use std::sync::atomic::Ordering;
+
+use arrayvec::ArrayVec;
+use trace_format::event::{DeliveryMode, Ipi};
+
+use super::{Machine, Startup, lock};
+use crate::devices::PortBus;
+use crate::irq::route::{self, Message};
+use crate::irq::{Icr, Origin, Raised};
+
+/// The most vCPUs a machine has.
+const MOST_VCPUS: usize = 16;
+
+impl Machine {
+    /// Delivers what vCPU `sender` wrote into its ICR at `now`; returns the event that tells of it.
+    ///
+    /// The event must be recorded with time `now` before the guest goes on; targets may take the interrupt at once.
+    pub(crate) fn send_ipi(&self, sender: u8, icr: &Icr, now: u64) -> Ipi {
+        let id = self.next_ipi.fetch_add(1, Ordering::Relaxed);
+        let targets = route::ipi(icr, sender, &self.addresses());
+        let ipi =
+            Ipi { id, icr: icr.raw, vector: icr.vector, mode: icr.mode, shorthand: icr.shorthand, targets };
+        for (n, target) in self.vcpus.iter().enumerate().filter(|(n, _)| targets & 1 << n != 0) {
+            let origin = Origin::ipi(id, sender, now);
+            match icr.mode {
+                DeliveryMode::Fixed | DeliveryMode::LowestPriority => {
+                    lock(&target.lapic).raise(icr.vector, false, origin);
+                }
+                DeliveryMode::Nmi => {
+                    lock(&target.lapic).raise_nmi(origin);
+                }
+                DeliveryMode::Init | DeliveryMode::StartUp => {
+                    let page = (icr.mode == DeliveryMode::StartUp).then_some(icr.vector);
+                    // Eight are enough: a vCPU that has not looked at eight of them would ignore the ninth too.
+                    let startup = Startup { id, sender, sent_ns: now, page };
+                    let _ = lock(&target.startups).try_push(startup);
+                }
+                DeliveryMode::Smi | DeliveryMode::InitDeassert | DeliveryMode::Reserved => continue,
+            }
+            // The sender looks at its own APIC before it enters the guest anyway.
+            if n != usize::from(sender) {
+                target.notify();
+            }
+        }
+        ipi
+    }
+
+    /// Passes on what the shared controllers have to say after any access to them.
+    pub(crate) fn deliver_from(&self, bus: &mut PortBus) {
+        while let Some(request) = bus.chips.next_message() {
+            if !self.deliver(&request.message, request.origin) {
+                bus.chips.ioapic.refused(request.pin);
+            }
+        }
+        let pending = bus.chips.pic.interrupt_pending();
+        if pending != self.pic_pending.swap(pending, Ordering::AcqRel)
+            && pending
+            && let Some(boot) = self.vcpus.first()
+        {
+            boot.notify();
+        }
+    }
+
+    /// Whether the 8259s want an interrupt taken.
+    pub(crate) fn pic_pending(&self) -> bool {
+        self.pic_pending.load(Ordering::Acquire)
+    }
+
+    /// Whether anybody took it.
+    fn deliver(&self, message: &Message, origin: Origin) -> bool {
+        let targets = route::message(message, &self.addresses());
+        let mut taken = false;
+        for (n, target) in self.vcpus.iter().enumerate() {
+            if targets & 1 << n == 0 {
+                continue;
+            }
+            let raised = lock(&target.lapic).raise_message(message, origin);
+            taken |= raised != Raised::Ignored;
+            target.notify();
+        }
+        taken
+    }
+
+    fn addresses(&self) -> ArrayVec<route::Address, MOST_VCPUS> {
+        self.vcpus.iter().take(MOST_VCPUS).map(|vcpu| lock(&vcpu.lapic).address()).collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! What the threads of a running guest share.
+
+mod interrupts;
+mod run_state;
+mod timekeeper;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+
+use arrayvec::ArrayVec;
+use crossbeam_channel::Sender;
+use trace_format::event::{Actor, Payload, StopReason, VcpuState};
+
+pub use run_state::MachineState;
+pub(crate) use run_state::{Order, RunState};
+pub(crate) use timekeeper::{Timekeeper, keep_time};
+
+use crate::devices::PortBus;
+use crate::error::Error;
+use crate::irq::Lapic;
+use crate::kvm::Kick;
+use crate::memory::Memory;
+use crate::probe;
+use crate::recorder::{Clock, Flusher, Lane};
+use crate::vcpu::{Activity, Request};
+
+/// Locks that guard no invariant across a panic: a thread that panics ends the run anyway.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A running guest, seen from all of its threads.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) memory: Memory,
+    pub(crate) clock: Clock,
+    pub(crate) run: RunState,
+    pub(crate) probes: Arc<probe::Shared>,
+    pub(crate) vcpus: Vec<VcpuShared>,
+    /// Taken before a local APIC where both are needed.
+    pub(crate) bus: Mutex<PortBus>,
+    pub(crate) timekeeper: Timekeeper,
+    /// For events that no vCPU makes.
+    pub(crate) lane: Mutex<Lane>,
+    pub(crate) flusher: Option<Flusher>,
+    /// Why the run failed, if it is the monitor's or the host's doing.
+    pub(crate) failure: Mutex<Option<Error>>,
+    next_ipi: AtomicU64,
+    pic_pending: AtomicBool,
+}
+
+/// What other threads need of a vCPU.
+#[derive(Debug)]
+pub(crate) struct VcpuShared {
+    pub(crate) lapic: Mutex<Lapic>,
+    pub(crate) kick: Kick,
+    pub(crate) requests: Sender<Request>,
+    /// INIT and start-up IPIs that it has not seen yet.
+    pub(crate) startups: Mutex<ArrayVec<Startup, 8>>,
+    pub(crate) activity: Mutex<Activity>,
+    /// Something may have changed: the vCPU must look before it enters the guest or goes to sleep.
+    pub(crate) attention: AtomicBool,
+    pub(crate) in_guest: AtomicBool,
+    pub(crate) thread: OnceLock<Thread>,
+}
+
+/// An INIT or a start-up IPI on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Startup {
+    pub(crate) id: u64,
+    pub(crate) sender: u8,
+    pub(crate) sent_ns: u64,
+    /// The page to start at; `None` for INIT.
+    pub(crate) page: Option<u8>,
+}
+
+/// What a machine is made of.
+pub(crate) struct Parts {
+    pub(crate) memory: Memory,
+    pub(crate) clock: Clock,
+    pub(crate) state: MachineState,
+    pub(crate) probes: Arc<probe::Shared>,
+    pub(crate) vcpus: Vec<VcpuShared>,
+    pub(crate) bus: PortBus,
+    pub(crate) lane: Lane,
+    pub(crate) flusher: Option<Flusher>,
+    pub(crate) timeout_ns: Option<u64>,
+}
+
+impl VcpuShared {
+    pub(crate) fn new(lapic: Lapic, requests: Sender<Request>, activity: Activity) -> Self {
+        Self {
+            lapic: Mutex::new(lapic),
+            kick: Kick::default(),
+            requests,
+            startups: Mutex::new(ArrayVec::new()),
+            activity: Mutex::new(activity),
+            attention: AtomicBool::new(false),
+            in_guest: AtomicBool::new(false),
+            thread: OnceLock::new(),
+        }
+    }
+
+    /// Makes the vCPU look at what has changed: out of the guest, or out of its sleep.
+    pub(crate) fn notify(&self) {
+        self.attention.store(true, Ordering::SeqCst);
+        // The vCPU says that it is in the guest before it looks at `attention` for the last time.
+        if self.in_guest.load(Ordering::SeqCst) {
+            self.kick.kick();
+        }
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Machine {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { memory, clock, state, probes, vcpus, bus, lane, flusher, timeout_ns } = parts;
+        Self {
+            memory,
+            clock,
+            run: RunState::new(vcpus.len() as u8, state),
+            probes,
+            vcpus,
+            bus: Mutex::new(bus),
+            timekeeper: Timekeeper::new(timeout_ns),
+            lane: Mutex::new(lane),
+            flusher,
+            failure: Mutex::new(None),
+            next_ipi: AtomicU64::new(1),
+            pic_pending: AtomicBool::new(false),
+        }
+    }
+
+    /// Records something that no vCPU did.
+    pub(crate) fn record(&self, payload: Payload) {
+        let mut lane = lock(&self.lane);
+        lane.leave_guest();
+        lane.record(payload);
+        lane.enter_guest(None);
+    }
+
+    /// Makes every vCPU look at the run's state.
+    pub(crate) fn notify_all(&self) {
+        self.vcpus.iter().for_each(VcpuShared::notify);
+    }
+
+    /// Ends the run; the first reason counts.
+    pub(crate) fn stop(&self, why: StopReason) {
+        if self.run.change(MachineState::Stopped { why: why.clone() }, |_| true) {
+            self.record(Payload::State(VcpuState::Stopped { why }));
+            self.notify_all();
+            self.timekeeper.poke();
+        }
+    }
+
+    /// Ends the run because of the host or the monitor.
+    pub(crate) fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.stop(StopReason::HostError);
+    }
+
+    /// Pauses a running guest; false if it does not run. Does not wait for the vCPUs.
+    pub(crate) fn begin_pause(&self, by: Actor) -> bool {
+        let paused = self.run.change(MachineState::Paused { by }, |state| *state == MachineState::Running);
+        if paused {
+            self.record(Payload::State(VcpuState::Paused { by }));
+            self.notify_all();
+        }
+        paused
+    }
+
+    /// Lets a paused guest run again; false if it is not paused.
+    pub(crate) fn resume(&self) -> bool {
+        let resumed =
+            self.run.change(MachineState::Running, |state| matches!(state, MachineState::Paused { .. }));
+        if resumed {
+            self.record(Payload::State(VcpuState::Running));
+            self.notify_all();
+            self.timekeeper.poke();
+        }
+        resumed
+    }
+}

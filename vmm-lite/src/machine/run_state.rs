@@ -1,0 +1,235 @@
+//! Whether the guest runs, and who decided.
+//!
+//! One state machine for everybody who can stop the guest. A vCPU that has seen a request to stop notes the request's
+//! generation; whoever asked waits until every vCPU has noted it. A plain flag would lose a request that comes between
+//! two others.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use trace_format::event::{Actor, StopReason};
+
+/// What the machine does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineState {
+    /// Guest code runs.
+    Running,
+    /// It is stopped for now.
+    Paused {
+        /// By whom.
+        by: Actor,
+    },
+    /// It has ended.
+    Stopped {
+        /// Why.
+        why: StopReason,
+    },
+}
+
+/// What a vCPU has to do about the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Run.
+    Run,
+    /// Stay out of the guest until further notice.
+    Park,
+    /// End.
+    End,
+}
+
+#[derive(Debug)]
+pub(crate) struct RunState {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    /// Incremented with every change of `inner` that matters to vCPUs, so that they need no lock to see that nothing
+    /// has changed.
+    generation: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: MachineState,
+    /// The vCPU that may run alone.
+    alone: Option<u8>,
+    /// The generation at which each vCPU parked; `None` while it is not parked.
+    parked: Vec<Option<u64>>,
+    /// Whether each vCPU sleeps in a way that no interrupt can end.
+    dead: Vec<bool>,
+}
+
+impl RunState {
+    pub(crate) fn new(vcpus: u8, state: MachineState) -> Self {
+        let inner = Inner {
+            state,
+            alone: None,
+            parked: vec![None; usize::from(vcpus)],
+            dead: vec![false; usize::from(vcpus)],
+        };
+        Self { inner: Mutex::new(inner), changed: Condvar::new(), generation: AtomicU64::new(1) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The present generation; compare with an earlier one to see whether [`Self::order`] may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn state(&self) -> MachineState {
+        self.lock().state.clone()
+    }
+
+    /// What vCPU `vcpu` has to do. When it is to park it counts as parked from now on.
+    pub(crate) fn order(&self, vcpu: u8) -> Order {
+        let mut inner = self.lock();
+        let order = inner.order(vcpu);
+        let generation = self.generation.load(Ordering::Acquire);
+        if let Some(parked) = inner.parked.get_mut(usize::from(vcpu)) {
+            *parked = (order != Order::Run).then_some(generation);
+        }
+        drop(inner);
+        self.changed.notify_all();
+        order
+    }
+
+    /// Changes the state from `Running` or `Paused`; false if it has ended, or `allowed` refuses the present state.
+    pub(crate) fn change(&self, to: MachineState, allowed: impl FnOnce(&MachineState) -> bool) -> bool {
+        let mut inner = self.lock();
+        if matches!(inner.state, MachineState::Stopped { .. }) || !allowed(&inner.state) {
+            return false;
+        }
+        inner.state = to;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        drop(inner);
+        self.changed.notify_all();
+        true
+    }
+
+    /// Waits until every vCPU has parked for the present generation, or the machine runs or has ended.
+    pub(crate) fn wait_parked(&self) {
+        let mut inner = self.lock();
+        while matches!(inner.state, MachineState::Paused { .. }) && !inner.all_parked(None, self.generation())
+        {
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Makes `vcpu` the only one that may run and waits until the others have parked; `nudge` makes them look. False
+    /// if the machine has been stopped meanwhile.
+    pub(crate) fn hold_others(&self, vcpu: u8, nudge: impl Fn()) -> bool {
+        let mut inner = self.lock();
+        // While another vCPU is alone this one counts as parked.
+        while inner.alone.is_some() {
+            if let Some(parked) = inner.parked.get_mut(usize::from(vcpu)) {
+                *parked = Some(self.generation());
+            }
+            self.changed.notify_all();
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(parked) = inner.parked.get_mut(usize::from(vcpu)) {
+            *parked = None;
+        }
+        if matches!(inner.state, MachineState::Stopped { .. }) {
+            return false;
+        }
+        inner.alone = Some(vcpu);
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        drop(inner);
+        nudge();
+        let mut inner = self.lock();
+        while !inner.all_parked(Some(vcpu), generation) {
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        true
+    }
+
+    /// Ends [`Self::hold_others`].
+    pub(crate) fn release_others(&self) {
+        self.lock().alone = None;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_all();
+    }
+
+    /// Notes whether `vcpu` sleeps for ever; true if all do now.
+    pub(crate) fn set_dead(&self, vcpu: u8, dead: bool) -> bool {
+        let mut inner = self.lock();
+        if let Some(slot) = inner.dead.get_mut(usize::from(vcpu)) {
+            *slot = dead;
+        }
+        dead && inner.dead.iter().all(|dead| *dead)
+    }
+}
+
+impl Inner {
+    fn order(&self, vcpu: u8) -> Order {
+        match (&self.state, self.alone) {
+            (MachineState::Stopped { .. }, _) => Order::End,
+            (_, Some(alone)) if alone != vcpu => Order::Park,
+            (MachineState::Paused { .. }, _) => Order::Park,
+            (MachineState::Running, _) => Order::Run,
+        }
+    }
+
+    fn all_parked(&self, except: Option<u8>, since: u64) -> bool {
+        self.parked
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| except.is_none_or(|e| usize::from(e) != *n))
+            .all(|(_, parked)| parked.is_some_and(|generation| generation >= since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSED: MachineState = MachineState::Paused { by: Actor::User };
+
+    #[test]
+    fn the_first_reason_to_stop_stays() {
+        let run = RunState::new(1, MachineState::Running);
+        assert!(run.change(MachineState::Stopped { why: StopReason::Timeout }, |_| true));
+        assert!(!run.change(MachineState::Stopped { why: StopReason::Reset }, |_| true));
+        assert_eq!(run.state(), MachineState::Stopped { why: StopReason::Timeout });
+    }
+
+    #[test]
+    fn waiting_for_a_pause_ends_when_every_vcpu_has_seen_it() {
+        let run = RunState::new(2, MachineState::Running);
+        assert_eq!(run.order(0), Order::Run);
+        std::thread::scope(|scope| {
+            assert!(run.change(PAUSED, |_| true));
+            scope.spawn(|| while run.order(0) != Order::Park {});
+            scope.spawn(|| while run.order(1) != Order::Park {});
+            run.wait_parked();
+        });
+    }
+
+    #[test]
+    fn two_vcpus_that_both_want_to_be_alone_take_turns() {
+        let run = RunState::new(2, MachineState::Running);
+        let inside = AtomicU64::new(0);
+        let work = |vcpu: u8| {
+            for _ in 0..1000 {
+                while run.order(vcpu) == Order::Park {
+                    std::thread::yield_now();
+                }
+                if !run.hold_others(vcpu, || {}) {
+                    break;
+                }
+                assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                inside.fetch_sub(1, Ordering::SeqCst);
+                run.release_others();
+            }
+            run.change(MachineState::Stopped { why: StopReason::Reset }, |_| true);
+            assert_eq!(run.order(vcpu), Order::End);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| work(0));
+            scope.spawn(|| work(1));
+        });
+        assert!(matches!(run.state(), MachineState::Stopped { .. }));
+    }
+}

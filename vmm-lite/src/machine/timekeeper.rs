@@ -1,0 +1,92 @@
+//! The thread that lets timers expire.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use trace_format::event::{Actor, StopReason};
+
+use super::{Machine, MachineState, lock};
+use crate::recorder::Flusher;
+
+/// How long to sleep when no timer runs; a poke ends it.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// How often to look whether the trace can still be written.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// Wakes the machine's timer thread.
+#[derive(Debug)]
+pub(crate) struct Timekeeper {
+    poked: Mutex<bool>,
+    changed: Condvar,
+    timeout_ns: Option<u64>,
+}
+
+impl Timekeeper {
+    pub(super) fn new(timeout_ns: Option<u64>) -> Self {
+        Self { poked: Mutex::new(false), changed: Condvar::new(), timeout_ns }
+    }
+
+    /// A deadline may have changed.
+    pub(crate) fn poke(&self) {
+        *lock(&self.poked) = true;
+        self.changed.notify_one();
+    }
+
+    fn sleep(&self, length: Duration) {
+        let mut poked = lock(&self.poked);
+        if !*poked {
+            poked = self.changed.wait_timeout(poked, length).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *poked = false;
+    }
+}
+
+/// Runs until the machine stops. While the guest is paused its timers wait.
+pub(crate) fn keep_time(machine: &Machine) {
+    loop {
+        let state = machine.run.state();
+        if matches!(state, MachineState::Stopped { .. }) {
+            return;
+        }
+        let now = machine.clock.now();
+        if machine.timekeeper.timeout_ns.is_some_and(|timeout| now >= timeout) {
+            machine.stop(StopReason::Timeout);
+            return;
+        }
+        let recording = machine.flusher.as_ref();
+        if recording.is_some_and(Flusher::has_failed) {
+            // What cannot be recorded must not go on; the recorder says why when the run is over.
+            machine.stop(StopReason::Ended { by: Actor::Monitor });
+            return;
+        }
+        let timers = if state == MachineState::Running { expire(machine, now) } else { None };
+        let next = timers.into_iter().chain(machine.timekeeper.timeout_ns).min();
+        let length = next.map_or(FOREVER, |at| Duration::from_nanos(at.saturating_sub(machine.clock.now())));
+        if !length.is_zero() {
+            machine.timekeeper.sleep(if recording.is_some() { length.min(WATCH) } else { length });
+        }
+    }
+}
+
+/// Lets expire what is due; the next deadline.
+fn expire(machine: &Machine, now: u64) -> Option<u64> {
+    let mut next = None;
+    let mut earliest = |deadline: Option<u64>| next = next.into_iter().chain(deadline).min();
+    {
+        let mut bus = lock(&machine.bus);
+        bus.chips.expire(now);
+        machine.deliver_from(&mut bus);
+        earliest(bus.chips.next_deadline_ns());
+    }
+    for vcpu in &machine.vcpus {
+        let mut lapic = lock(&vcpu.lapic);
+        let expired = lapic.expire(now);
+        earliest(lapic.next_deadline_ns());
+        drop(lapic);
+        if expired.is_some() {
+            vcpu.notify();
+        }
+    }
+    next
+}

@@ -1,0 +1,405 @@
+//! What each exit asks of the monitor.
+
+use trace_format::event::{
+    Actor, Counter, Data, Debugger, ExitReason, FOREIGN_EXITS, Marker, MsrDirection, Payload, StopReason,
+    Text,
+};
+
+use super::{Activity, VcpuThread};
+use crate::boot::MAGIC;
+use crate::devices::PortEffect;
+use crate::error::{Error, Result};
+use crate::irq::{Effect, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST};
+use crate::kvm::{Exit, IA32_LSTAR};
+use crate::machine::lock;
+use crate::probe::{Stepped, Verdict};
+use crate::recorder::Timing;
+
+/// The IOAPIC's registers, gpa.
+const IOAPIC: std::ops::Range<u64> = 0xfec0_0000..0xfec0_1000;
+const IA32_TSC: u32 = 0x10;
+/// Bytes of an exit's data that fit into the exit's event.
+const IN_EXIT: usize = 8;
+/// What a hypercall that nobody knows returns: `-KVM_ENOSYS` (`linux/kvm_para.h`).
+const UNKNOWN_HYPERCALL: u64 = -1000_i64 as u64;
+
+impl VcpuThread {
+    /// Handles `exit` and tells what it was.
+    pub(super) fn dispatch(&mut self, exit: Exit, timing: Timing) -> Result<ExitReason> {
+        Ok(match exit {
+            Exit::Io { port, size, count, write } => self.port_io(port, size, count, write, timing),
+            Exit::Mmio { gpa, len, data, write: true } => {
+                let len = usize::from(len);
+                self.mmio_write(gpa, data.get(..len).unwrap_or(&data), timing);
+                ExitReason::MmioWrite { gpa, size: len as u8, data: u64::from_le_bytes(data) & mask(len) }
+            }
+            Exit::Mmio { gpa, len, write: false, .. } => {
+                let data = self.mmio_read(gpa, usize::from(len), timing);
+                self.vcpu.answer_mmio(data);
+                ExitReason::MmioRead { gpa, size: len, data: u64::from_le_bytes(data) & mask(len.into()) }
+            }
+            Exit::ReadMsr { index, reason } => self.read_msr(index, reason, timing),
+            Exit::WriteMsr { index, data, reason } => self.write_msr(index, data, reason, timing)?,
+            Exit::Hypercall { number, arguments } => {
+                self.vcpu.answer_hypercall(UNKNOWN_HYPERCALL);
+                ExitReason::Hypercall { number, arguments, result: UNKNOWN_HYPERCALL }
+            }
+            Exit::Halt => {
+                self.set_activity(Activity::Halted);
+                self.look = true;
+                ExitReason::Halt
+            }
+            Exit::Shutdown => {
+                self.machine.stop(StopReason::TripleFault);
+                ExitReason::Shutdown
+            }
+            exit @ (Exit::Debug { .. } | Exit::InternalError { .. }) => self.debug_or_error(exit, timing)?,
+            Exit::InterruptWindow => {
+                self.look = true;
+                ExitReason::InterruptWindow
+            }
+            Exit::Interrupted => {
+                self.look = true;
+                ExitReason::Interrupted
+            }
+            Exit::FailEntry { hardware_reason, cpu } => {
+                self.give_up("the CPU refuses to enter the guest");
+                ExitReason::FailEntry { hardware_reason, cpu }
+            }
+            Exit::MemoryFault { flags, gpa, size } => {
+                self.give_up("KVM cannot access the guest's memory");
+                ExitReason::MemoryFault { flags, gpa, size }
+            }
+            Exit::SystemEvent { kind, data } => {
+                self.machine.stop(StopReason::Reset);
+                ExitReason::SystemEvent { kind, data }
+            }
+            Exit::SetTpr => ExitReason::SetTpr,
+            Exit::TprAccess { rip, write } => ExitReason::TprAccess { rip, write },
+            Exit::IoapicEoi { vector } => ExitReason::IoapicEoi { vector },
+            Exit::Nmi => ExitReason::Nmi,
+            Exit::DirtyRingFull => ExitReason::DirtyRingFull,
+            Exit::BusLock => ExitReason::BusLock,
+            Exit::Watchdog => ExitReason::Watchdog,
+            Exit::Notify { flags } => ExitReason::Notify { flags },
+            Exit::HyperV { kind } => ExitReason::HyperV { kind },
+            Exit::Xen { kind } => ExitReason::Xen { kind },
+            Exit::Exception { vector, error_code } => {
+                self.give_up("KVM passes on an exception that it did not expect");
+                ExitReason::Exception { vector, error_code }
+            }
+            Exit::Unknown { hardware_reason } => {
+                self.give_up("the CPU left the guest for a reason that KVM does not know");
+                ExitReason::Unknown { hardware_reason }
+            }
+            Exit::Other { number } => {
+                self.give_up("KVM left the guest for a reason that vmscope does not handle");
+                if FOREIGN_EXITS.iter().any(|(foreign, _)| *foreign == number) {
+                    ExitReason::Foreign { number }
+                } else {
+                    ExitReason::Unlisted { number }
+                }
+            }
+        })
+    }
+
+    /// Ends the run: going on would be wrong.
+    fn give_up(&self, why: &'static str) {
+        self.machine.fail(Error::HostCannot { operation: "go on with this guest", why });
+    }
+
+    fn port_io(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
+        let now = self.now(timing);
+        if self.console.is_overdue(now) {
+            self.flush_console();
+        }
+        let machine = std::sync::Arc::clone(&self.machine);
+        let elements = usize::from(size.max(1));
+        let mut effects = arrayvec::ArrayVec::<PortEffect, 64>::new();
+        let mut done = 0;
+        // In pieces, because a string of output can have more effects than there is room for.
+        loop {
+            let mut bus = lock(&machine.bus);
+            let Some(rest) = self.vcpu.io_data().get_mut(done..) else { break };
+            for element in rest.chunks_mut(elements).take(effects.capacity()) {
+                done += element.len();
+                if write {
+                    match bus.write(port, element, now) {
+                        PortEffect::None => {}
+                        effect => effects.push(effect),
+                    }
+                } else {
+                    bus.read(port, element, now);
+                }
+            }
+            machine.deliver_from(&mut bus);
+            let finished = done >= self.vcpu.io_data().len();
+            drop(bus);
+            for effect in effects.drain(..) {
+                self.apply(effect, now);
+            }
+            if finished {
+                break;
+            }
+        }
+        if matches!(port, 0x40..=0x43 | 0x61) {
+            machine.timekeeper.poke();
+        }
+        self.io_reason(port, size, count, write, timing)
+    }
+
+    /// The event's reason; what does not fit into it is recorded in events of its own.
+    fn io_reason(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
+        let bytes = self.vcpu.io_data();
+        let mut first = [0; IN_EXIT];
+        let head = bytes.len().min(IN_EXIT);
+        first[..head].copy_from_slice(&bytes[..head]);
+        let data = u64::from_le_bytes(first);
+        if self.lane.is_on() && bytes.len() > IN_EXIT {
+            for (n, chunk) in bytes[IN_EXIT..].chunks(64).enumerate() {
+                let offset = (IN_EXIT + 64 * n) as u32;
+                let bytes = chunk.iter().copied().collect();
+                self.lane.record_at(timing.time, Payload::Data(Data { offset, bytes }));
+            }
+        }
+        if write {
+            ExitReason::IoOut { port, size, count, data }
+        } else {
+            ExitReason::IoIn { port, size, count, data }
+        }
+    }
+
+    fn apply(&mut self, effect: PortEffect, now: u64) {
+        match effect {
+            PortEffect::None => {}
+            PortEffect::Console { port, byte } => self.print(port, byte, now),
+            PortEffect::Exit { status } => {
+                self.flush_console();
+                self.machine.stop(StopReason::GuestExit { status });
+            }
+            PortEffect::Reset { .. } => {
+                self.flush_console();
+                self.machine.stop(StopReason::Reset);
+            }
+            PortEffect::Call { gpa } => self.guest_call(gpa),
+            PortEffect::PicEoi(eoi) => {
+                self.record(Payload::IrqEoi(trace_format::event::IrqEoi {
+                    source: trace_format::event::IrqSource::Pic { line: eoi.line },
+                    vector: eoi.vector,
+                    latency_ns: now.saturating_sub(eoi.injected_ns),
+                }));
+                self.look = true;
+            }
+        }
+    }
+
+    /// A counter or marker: `struct vmscope_call` of `guests/vmscope.h`. Anything else at that address is ignored, as
+    /// a device would.
+    fn guest_call(&mut self, gpa: u32) {
+        const COUNTER: u16 = 1;
+        const MARKER: u16 = 2;
+        let mut call = [0; 64];
+        if self.machine.memory.read(gpa.into(), &mut call).is_err() {
+            return;
+        }
+        let [m0, m1, m2, m3, k0, k1, l0, l1, value @ ..] = &call;
+        if u32::from_le_bytes([*m0, *m1, *m2, *m3]) != MAGIC {
+            return;
+        }
+        let length = usize::from(u16::from_le_bytes([*l0, *l1])).min(48);
+        let mut number = [0; 8];
+        number.copy_from_slice(&value[..8]);
+        let value_number = u64::from_le_bytes(number);
+        let mut text = Text::new();
+        for character in String::from_utf8_lossy(&value[8..8 + length]).chars() {
+            if text.try_push(character).is_err() {
+                break;
+            }
+        }
+        match u16::from_le_bytes([*k0, *k1]) {
+            COUNTER => self.record(Payload::Counter(Counter { name: text, value: value_number })),
+            MARKER => self.record(Payload::Marker(Marker { by_guest: true, text, value: value_number })),
+            _ => {}
+        }
+    }
+
+    fn mmio_read(&mut self, gpa: u64, len: usize, timing: Timing) -> [u8; 8] {
+        let now = self.now(timing);
+        let mut data = [0xff; 8];
+        if let Some(offset) = self.apic_offset(gpa) {
+            let part = data.get_mut(..len).unwrap_or_default();
+            self.with_lapic(|lapic| lapic.mmio_read(offset, part, now));
+            self.look = true;
+        } else if IOAPIC.contains(&gpa) {
+            let offset = (gpa - IOAPIC.start) as u16;
+            let value = lock(&self.machine.bus).chips.ioapic.mmio_read(offset & !3);
+            data = (u64::from(value) >> (8 * (offset & 3))).to_le_bytes();
+        }
+        data
+    }
+
+    fn mmio_write(&mut self, gpa: u64, data: &[u8], timing: Timing) {
+        let now = self.now(timing);
+        if let Some(offset) = self.apic_offset(gpa) {
+            let effect = self.with_lapic(|lapic| {
+                let effect = lapic.mmio_write(offset, data, now);
+                (effect, lapic.cr8())
+            });
+            if let Some((effect, cr8)) = effect {
+                self.set_priority(cr8);
+                self.apply_apic(effect, now);
+            }
+        } else if IOAPIC.contains(&gpa)
+            && let Ok(value) = data.try_into()
+        {
+            let mut bus = lock(&self.machine.bus);
+            bus.chips.ioapic.mmio_write((gpa - IOAPIC.start) as u16, u32::from_le_bytes(value), now);
+            self.machine.deliver_from(&mut bus);
+            self.look = true;
+        }
+    }
+
+    fn apic_offset(&self, gpa: u64) -> Option<u16> {
+        let page = self.apic_page?;
+        (gpa & !0xfff == page).then_some((gpa & 0xfff) as u16)
+    }
+
+    /// What an access to the local APIC leads to.
+    fn apply_apic(&mut self, effect: Effect, now: u64) {
+        self.look = true;
+        match effect {
+            Effect::None => {}
+            Effect::SendIpi(icr) => {
+                let ipi = self.machine.send_ipi(self.number, &icr, now);
+                self.lane.record_at(now, Payload::Ipi(ipi));
+            }
+            Effect::Eoi(eoi) => self.report_eoi(&eoi, now),
+            Effect::TimerChanged => self.machine.timekeeper.poke(),
+        }
+    }
+
+    /// The TPR has been written through the APIC's page: KVM must know it as CR8.
+    fn set_priority(&mut self, cr8: u8) {
+        self.cr8 = cr8.into();
+        self.vcpu.set_cr8(cr8.into());
+    }
+
+    fn read_msr(&mut self, index: u32, reason: u32, timing: Timing) -> ExitReason {
+        let now = self.now(timing);
+        let value = match index {
+            MSR_APIC_BASE | MSR_TSC_DEADLINE | MSR_X2APIC_FIRST..=MSR_X2APIC_LAST => {
+                self.with_lapic(|lapic| lapic.read_msr(index, now).ok()).flatten()
+            }
+            // Nobody has it: the guest gets #GP, as from KVM.
+            _ => None,
+        };
+        self.vcpu.answer_msr(value);
+        let data = value.unwrap_or(0);
+        ExitReason::Msr { direction: MsrDirection::Read, index, data, reason, failed: value.is_none() }
+    }
+
+    fn write_msr(&mut self, index: u32, data: u64, reason: u32, timing: Timing) -> Result<ExitReason> {
+        let now = self.now(timing);
+        let done = match index {
+            MSR_APIC_BASE | MSR_TSC_DEADLINE | MSR_X2APIC_FIRST..=MSR_X2APIC_LAST => {
+                self.write_apic_msr(index, data, now)?
+            }
+            IA32_LSTAR => {
+                // The filter holds the write back; it is done here, and the probe for system calls moves along.
+                let done = self.vcpu.set_msr(index, data)?;
+                if done {
+                    let (probes, mut cx) = self.probing(now);
+                    probes.set_lstar(data, &mut cx)?;
+                }
+                done
+            }
+            _ => false,
+        };
+        self.vcpu.answer_msr(done.then_some(data));
+        Ok(ExitReason::Msr { direction: MsrDirection::Write, index, data, reason, failed: !done })
+    }
+
+    fn write_apic_msr(&mut self, index: u32, data: u64, now: u64) -> Result<bool> {
+        let tsc = if index == MSR_TSC_DEADLINE { self.vcpu.msr(IA32_TSC)?.unwrap_or(0) } else { 0 };
+        let outcome = self.with_lapic(|lapic| {
+            (lapic.write_msr(index, data, now, tsc).ok(), lapic.cr8(), lapic.mmio_page())
+        });
+        let Some((Some(effect), cr8, page)) = outcome else { return Ok(false) };
+        self.apic_page = page;
+        self.set_priority(cr8);
+        self.apply_apic(effect, now);
+        Ok(true)
+    }
+
+    /// A stop that the breakpoint engine caused, or the end of the run.
+    fn debug_or_error(&mut self, exit: Exit, timing: Timing) -> Result<ExitReason> {
+        let now = self.now(timing);
+        let (probes, mut cx) = self.probing(now);
+        let verdict = probes.examine(&exit, &mut cx)?;
+        self.look = true;
+        Ok(match verdict {
+            Verdict::Probe { pc } => ExitReason::Probe { pc },
+            Verdict::StepOver { pc } => {
+                self.step_alone(now, timing)?;
+                ExitReason::Probe { pc }
+            }
+            Verdict::Breakpoint { pc } => {
+                self.report_breakpoint(pc);
+                ExitReason::Probe { pc }
+            }
+            Verdict::NotOurs => self.not_ours(exit),
+        })
+    }
+
+    /// A vCPU has come to a breakpoint of a user's: everything stops.
+    fn report_breakpoint(&mut self, pc: u64) {
+        let by = Actor::User;
+        self.record(Payload::Debugger(Debugger::BreakpointHit { by, address: pc }));
+        self.machine.begin_pause(by);
+    }
+
+    fn not_ours(&mut self, exit: Exit) -> ExitReason {
+        match exit {
+            Exit::Debug { exception, pc, dr6, dr7 } => ExitReason::Debug { exception, pc, dr6, dr7 },
+            Exit::InternalError { suberror, instruction } => {
+                self.machine.fail(Error::InternalError {
+                    vcpu: self.number,
+                    rip: self.vcpu.rip(),
+                    suberror,
+                    instruction: instruction.iter().map(|byte| format!("{byte:02x} ")).collect(),
+                });
+                ExitReason::InternalError { suberror, instruction }
+            }
+            // `debug_or_error` is called for these two only.
+            _ => ExitReason::Unlisted { number: u32::MAX },
+        }
+    }
+
+    /// Steps over a breakpoint whose instruction the engine cannot carry out itself.
+    fn step_alone(&mut self, now: u64, timing: Timing) -> Result<()> {
+        let machine = std::sync::Arc::clone(&self.machine);
+        if !machine.run.hold_others(self.number, || machine.notify_all()) {
+            return Ok(()); // the run has ended
+        }
+        let (probes, mut cx) = self.probing(now);
+        let stepped = probes.step_natively(&mut cx);
+        machine.run.release_others();
+        machine.notify_all();
+        match stepped? {
+            Stepped::Done => Ok(()),
+            // The instruction's own exit, port I/O say; it was no time in the guest.
+            Stepped::Exit(exit) => {
+                let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
+                let reason = self.dispatch(exit, timing)?;
+                let own = trace_format::event::Exit { reason, rip, cpl, guest_ns: 0, handling_ns: 0 };
+                self.lane.record_at(timing.time, Payload::Exit(own));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Keeps the low `len` bytes of a value.
+fn mask(len: usize) -> u64 {
+    if len >= 8 { u64::MAX } else { (1 << (8 * len)) - 1 }
+}

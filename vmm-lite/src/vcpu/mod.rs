@@ -1,0 +1,319 @@
+//! A vCPU's thread: enter the guest, handle the exit, again.
+//!
+//! Between two entries the thread looks at what others want of it: requests, pauses, start-up IPIs, interrupts. It
+//! looks only when something may have changed, so that an exit that concerns nobody else costs no lock.
+
+mod console;
+mod exits;
+mod inject;
+mod request;
+mod startup;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use crossbeam_channel::Receiver;
+use kvm_bindings::{kvm_regs, kvm_sregs};
+use trace_format::event::{AddressSpace, ExitReason, Payload, StopReason, VcpuState};
+
+pub(crate) use request::Request;
+
+use crate::error::Result;
+use crate::kvm::{Exit, Vcpu};
+use crate::machine::{Machine, Order, lock};
+use crate::probe::{Context, Probes};
+use crate::recorder::{Lane, Timing};
+use console::Console;
+
+/// What a vCPU does while the machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Runs guest code.
+    Running,
+    /// Has executed `HLT`.
+    Halted,
+    /// Waits for INIT or a start-up IPI.
+    WaitingForSipi,
+}
+
+/// The thread's state.
+pub(crate) struct VcpuThread {
+    vcpu: Vcpu,
+    number: u8,
+    machine: Arc<Machine>,
+    requests: Receiver<Request>,
+    lane: Lane,
+    /// Between `leave_guest` and `enter_guest` of the lane.
+    recording: bool,
+    /// The exit that is being handled and not yet recorded.
+    unrecorded: Option<(Timing, ExitReason, u64, u8)>,
+    probes: Probes,
+    console: Console,
+    activity: Activity,
+    /// The run's generation when the thread last looked.
+    generation: u64,
+    parked: bool,
+    /// Interrupts, start-up IPIs or the task priority may have changed.
+    look: bool,
+    /// The vector that was injected at the last entry.
+    injected: Option<u8>,
+    cr3: u64,
+    cr8: u64,
+    /// The local APIC's page.
+    apic_page: Option<u64>,
+    /// Registers after reset, for INIT.
+    reset: (kvm_regs, kvm_sregs),
+}
+
+/// What comes after a look at what others want.
+enum Next {
+    Enter,
+    LookAgain,
+    End,
+}
+
+impl VcpuThread {
+    pub(crate) fn new(
+        mut vcpu: Vcpu,
+        reset: (kvm_regs, kvm_sregs),
+        machine: Arc<Machine>,
+        requests: Receiver<Request>,
+        lane: Lane,
+        activity: Activity,
+    ) -> Self {
+        let number = vcpu.number();
+        let shared = Arc::clone(&machine.probes);
+        let apic_page = machine.vcpus.get(usize::from(number)).and_then(|v| lock(&v.lapic).mmio_page());
+        Self {
+            cr3: vcpu.sregs().cr3,
+            vcpu,
+            number,
+            machine,
+            requests,
+            lane,
+            recording: false,
+            unrecorded: None,
+            probes: Probes::new(shared),
+            console: Console::default(),
+            activity,
+            generation: 0,
+            parked: false,
+            look: true,
+            injected: None,
+            cr8: 0,
+            apic_page,
+            reset,
+        }
+    }
+
+    /// Runs until the machine stops. An error ends the run.
+    pub(crate) fn run(mut self) {
+        let machine = Arc::clone(&self.machine);
+        let Some(shared) = machine.vcpus.get(usize::from(self.number)) else { return };
+        // Set once, here.
+        drop(shared.thread.set(thread::current()));
+        let outcome = self.vcpu.kick_target(&shared.kick).and_then(|_target| self.run_guest());
+        if let Err(error) = outcome {
+            machine.fail(error);
+        }
+        self.flush_console();
+        self.close_exit();
+        // Others may wait for this vCPU to park: from now on it is out of the guest for good.
+        machine.run.order(self.number);
+    }
+
+    fn run_guest(&mut self) -> Result<()> {
+        self.record(Payload::State(VcpuState::Created));
+        self.record(Payload::State(match self.activity {
+            Activity::WaitingForSipi => VcpuState::WaitingForSipi,
+            Activity::Running | Activity::Halted => VcpuState::Running,
+        }));
+        loop {
+            match self.look_around()? {
+                Next::Enter => self.enter()?,
+                Next::LookAgain => {}
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Everything that can keep the vCPU out of the guest.
+    fn look_around(&mut self) -> Result<Next> {
+        while let Ok(request) = self.requests.try_recv() {
+            request(self);
+        }
+        let generation = self.machine.run.generation();
+        if generation != self.generation || self.parked {
+            match self.machine.run.order(self.number) {
+                Order::End => return Ok(Next::End),
+                Order::Park => {
+                    self.park()?;
+                    return Ok(Next::LookAgain);
+                }
+                Order::Run => {
+                    self.generation = generation;
+                    self.parked = false;
+                    self.look = true;
+                }
+            }
+        }
+        if self.look {
+            self.take_startups()?;
+        }
+        match self.activity {
+            Activity::Running => {}
+            Activity::WaitingForSipi => {
+                self.sleep(true);
+                return Ok(Next::LookAgain);
+            }
+            Activity::Halted => {
+                if self.is_woken() {
+                    self.set_activity(Activity::Running);
+                    return Ok(Next::LookAgain);
+                }
+                let interruptible = self.vcpu.interrupts_enabled();
+                self.sleep(!interruptible);
+                return Ok(Next::LookAgain);
+            }
+        }
+        if self.look {
+            self.look = false;
+            self.inject()?;
+        }
+        Ok(Next::Enter)
+    }
+
+    /// Enters the guest and handles the exit.
+    fn enter(&mut self) -> Result<()> {
+        let machine = Arc::clone(&self.machine);
+        let Some(shared) = machine.vcpus.get(usize::from(self.number)) else { return Ok(()) };
+        self.close_exit();
+        shared.in_guest.store(true, Ordering::SeqCst);
+        if shared.attention.swap(false, Ordering::SeqCst) {
+            shared.in_guest.store(false, Ordering::SeqCst);
+            self.look = true;
+            return Ok(());
+        }
+        let exit = self.vcpu.run();
+        shared.in_guest.store(false, Ordering::SeqCst);
+        let timing = self.lane.leave_guest();
+        self.recording = true;
+        self.handle(exit?, timing)
+    }
+
+    /// Handles an exit and leaves its event to be recorded when the handling is over.
+    fn handle(&mut self, exit: Exit, timing: Timing) -> Result<()> {
+        let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
+        self.notice_changes(timing)?;
+        let interrupted = exit == Exit::Interrupted;
+        let reason = self.dispatch(exit, timing)?;
+        if !interrupted {
+            self.injected = None;
+        }
+        self.unrecorded = Some((timing, reason, rip, cpl));
+        Ok(())
+    }
+
+    /// What may have changed in the guest without an exit of its own.
+    fn notice_changes(&mut self, timing: Timing) -> Result<()> {
+        let cr3 = self.vcpu.cr3();
+        if cr3 != self.cr3 {
+            let old = std::mem::replace(&mut self.cr3, cr3);
+            self.lane.record_at(timing.time, Payload::AddressSpace(AddressSpace { old, new: cr3 }));
+        }
+        let cr8 = self.vcpu.cr8();
+        if cr8 != self.cr8 {
+            self.cr8 = cr8;
+            self.with_lapic(|lapic| lapic.set_cr8(cr8 as u8));
+            self.look = true;
+        }
+        let now = self.now(timing);
+        let (probes, mut cx) = self.probing(now);
+        probes.notice(&mut cx)
+    }
+
+    /// The engine, and what it works with.
+    fn probing(&mut self, time: u64) -> (&mut Probes, Context<'_>) {
+        let cx = Context {
+            vcpu: &mut self.vcpu,
+            memory: &self.machine.memory,
+            lane: &mut self.lane,
+            injected: self.injected,
+            time,
+        };
+        (&mut self.probes, cx)
+    }
+
+    /// The time of an exit for devices, which need it even when nothing is recorded.
+    fn now(&self, timing: Timing) -> u64 {
+        if self.lane.is_on() { timing.time } else { self.machine.clock.now() }
+    }
+
+    fn with_lapic<T>(&self, f: impl FnOnce(&mut crate::irq::Lapic) -> T) -> Option<T> {
+        self.machine.vcpus.get(usize::from(self.number)).map(|vcpu| f(&mut lock(&vcpu.lapic)))
+    }
+
+    fn set_activity(&mut self, activity: Activity) {
+        self.activity = activity;
+        if let Some(vcpu) = self.machine.vcpus.get(usize::from(self.number)) {
+            *lock(&vcpu.activity) = activity;
+        }
+        self.record(Payload::State(match activity {
+            Activity::Running => VcpuState::Running,
+            Activity::Halted => VcpuState::Halted,
+            Activity::WaitingForSipi => VcpuState::WaitingForSipi,
+        }));
+    }
+
+    /// Records what happens now.
+    fn record(&mut self, payload: Payload) {
+        if !self.recording {
+            self.lane.leave_guest();
+            self.recording = true;
+        }
+        self.lane.record(payload);
+    }
+
+    /// Ends the handling of the last exit.
+    fn close_exit(&mut self) {
+        if self.recording {
+            self.lane.enter_guest(self.unrecorded.take());
+            self.recording = false;
+        }
+    }
+
+    /// Stays out of the guest until somebody wants something.
+    fn park(&mut self) -> Result<()> {
+        if !self.parked {
+            self.parked = true;
+            // An answer to a port or MMIO read goes into the registers only now.
+            self.vcpu.complete_pending()?;
+            self.flush_console();
+        }
+        self.wait();
+        Ok(())
+    }
+
+    /// Sleeps until an interrupt; `dead` when no interrupt could end it. The run ends when all vCPUs sleep like that.
+    fn sleep(&mut self, dead: bool) {
+        self.flush_console();
+        if dead && self.machine.run.set_dead(self.number, true) {
+            self.machine.stop(StopReason::Deadlock);
+        }
+        self.wait();
+        if dead {
+            self.machine.run.set_dead(self.number, false);
+        }
+    }
+
+    fn wait(&mut self) {
+        self.close_exit();
+        let Some(shared) = self.machine.vcpus.get(usize::from(self.number)) else { return };
+        if !shared.attention.swap(false, Ordering::SeqCst) {
+            thread::park();
+            shared.attention.store(false, Ordering::SeqCst);
+        }
+        self.look = true;
+    }
+}

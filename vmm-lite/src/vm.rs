@@ -1,0 +1,286 @@
+//! A virtual machine from start to end.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, unbounded};
+use trace_format::Header;
+use trace_format::event::{Actor, StopReason};
+
+use crate::boot::{self, BootInfo};
+use crate::calibration::{self, Calibration};
+use crate::config::{Config, Image};
+use crate::control::Control;
+use crate::cpuid::{self, Offer};
+use crate::devices::{MemorySizes, PortBus};
+use crate::error::{Error, Result};
+use crate::facts;
+use crate::image::{self, Entry, Loaded};
+use crate::irq::{Chips, Lapic, LapicConfig};
+use crate::kvm::{Host, Vcpu, VmFd};
+use crate::machine::{Machine, MachineState, Parts, VcpuShared, keep_time, lock};
+use crate::memory::{LOW_END, Memory};
+use crate::probe;
+use crate::recorder::{Clock, Lane, Recorder};
+use crate::vcpu::{Activity, Request, VcpuThread};
+
+/// The most vCPUs: IPI targets are a bit each in 16.
+const MOST_VCPUS: u8 = 16;
+/// Below this there is no room for the boot tables and an image.
+const LEAST_MEMORY: u64 = 1 << 20;
+
+/// A guest that has been started.
+#[derive(Debug)]
+pub struct Vm {
+    machine: Arc<Machine>,
+    threads: Vec<JoinHandle<()>>,
+    timekeeper: JoinHandle<()>,
+    recorder: Option<Recorder>,
+    // Last: the slots go after the vCPUs that use them.
+    _vm: VmFd,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Why.
+    pub why: StopReason,
+    /// How long it took, ns.
+    pub duration_ns: u64,
+    /// What the host or the monitor could not do, for [`StopReason::HostError`].
+    pub failure: Option<Error>,
+}
+
+impl Vm {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    /// When the host cannot, the image is not one, or the trace cannot be written.
+    pub fn start(config: Config) -> Result<Self> {
+        check(&config)?;
+        let host = Host::open()?;
+        let calibration = calibration::calibrate(&host)?;
+        let memory = Memory::new(config.memory_bytes)?;
+        let loaded = load(&config.image, &memory)?;
+        let vm = host.create_vm(memory.clone())?;
+        let made = make_vcpus(&host, &vm, &config, &calibration, &loaded)?;
+
+        let clock = Clock::start();
+        let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        let header = Header {
+            guest: config.image.name(),
+            command: config.command.clone(),
+            guest_command_line: config.append.clone(),
+            vcpus: config.vcpus,
+            memory_bytes: config.memory_bytes,
+            start_unix_ns: unix_ns,
+            tsc_khz: made.tsc_khz,
+            host: facts::host(&host),
+            calibration: calibration.facts(),
+            recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
+            symbols: loaded.symbols.clone(),
+        };
+        let mut recorder = match &config.trace {
+            Some(path) => Some(Recorder::start(path, &header, clock, config.on_full)?),
+            None => None,
+        };
+        let mut lanes = match &mut recorder {
+            Some(recorder) => recorder.lanes(),
+            None => (0..=config.vcpus).map(|n| Lane::off(n, clock)).collect(),
+        };
+        let machine_lane = lanes.pop().unwrap_or_else(|| Lane::off(trace_format::event::MACHINE, clock));
+
+        let (shared, requests) = shared_vcpus(&config, &calibration, made.tsc_khz);
+        let sizes = MemorySizes {
+            below_4g: config.memory_bytes.min(LOW_END),
+            above_4g: config.memory_bytes.saturating_sub(LOW_END),
+        };
+        let machine = Arc::new(Machine::new(Parts {
+            memory,
+            clock,
+            state: if config.start_paused {
+                MachineState::Paused { by: Actor::CommandLine }
+            } else {
+                MachineState::Running
+            },
+            probes: Arc::new(probe::Shared::new(
+                calibration,
+                config.traps,
+                made.physical_bits,
+                made.one_gib_pages,
+            )),
+            vcpus: shared,
+            // The IOAPIC's id must be none of the local APICs'.
+            bus: PortBus::new(Chips::new(config.vcpus), sizes, unix_ns, clock.now()),
+            lane: machine_lane,
+            flusher: recorder.as_ref().map(Recorder::flusher),
+            timeout_ns: config.timeout.map(|timeout| timeout.as_nanos() as u64),
+        }));
+        let mut started = Self {
+            timekeeper: spawn("timekeeper", {
+                let machine = Arc::clone(&machine);
+                move || keep_time(&machine)
+            })?,
+            machine: Arc::clone(&machine),
+            threads: Vec::new(),
+            recorder,
+            _vm: vm,
+        };
+        for (((mut vcpu, requests), lane), number) in
+            made.vcpus.into_iter().zip(requests).zip(lanes).zip(0_u8..)
+        {
+            let reset = made.reset[usize::from(number)];
+            let machine = Arc::clone(&machine);
+            let activity = first_activity(number);
+            if number == 0 {
+                enter(&mut vcpu, loaded.entry);
+            }
+            let thread = VcpuThread::new(vcpu, reset, machine, requests, lane, activity);
+            started.threads.push(spawn("vcpu", move || thread.run())?);
+        }
+        Ok(started)
+    }
+
+    /// A handle to control the guest from any thread.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.machine))
+    }
+
+    /// Waits for the end of the run and finishes the trace.
+    ///
+    /// # Errors
+    /// When a thread of the monitor panicked, or the trace could not be written.
+    pub fn wait(self) -> Result<Outcome> {
+        let Self { machine, threads, timekeeper, recorder, _vm } = self;
+        let mut panicked = false;
+        for thread in threads {
+            // A thread that panicked cannot have stopped the others.
+            if thread.join().is_err() {
+                panicked = true;
+                machine.stop(StopReason::HostError);
+            }
+        }
+        machine.stop(StopReason::HostError); // none but if all threads ended by themselves, which they do not
+        panicked |= timekeeper.join().is_err();
+        let duration_ns = machine.clock.now();
+        *lock(&machine.lane) = Lane::off(trace_format::event::MACHINE, machine.clock);
+        if let Some(recorder) = recorder {
+            recorder.finish()?;
+        }
+        if panicked {
+            return Err(Error::Panicked { thread: "vCPU" });
+        }
+        let MachineState::Stopped { why } = machine.run.state() else {
+            return Err(Error::WrongState { operation: "end the run", state: "goes on" });
+        };
+        Ok(Outcome { why, duration_ns, failure: lock(&machine.failure).take() })
+    }
+}
+
+fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|source| Error::Os { operation: "start a thread", source })
+}
+
+fn check(config: &Config) -> Result<()> {
+    if !(1..=MOST_VCPUS).contains(&config.vcpus) {
+        return Err(Error::Setting {
+            what: "the number of vCPUs",
+            allowed: "1 to 16",
+            value: config.vcpus.to_string(),
+        });
+    }
+    if config.memory_bytes < LEAST_MEMORY {
+        return Err(Error::Setting {
+            what: "guest memory",
+            allowed: "at least 1 MiB",
+            value: format!("{} bytes", config.memory_bytes),
+        });
+    }
+    Ok(())
+}
+
+fn load(image: &Image, memory: &Memory) -> Result<Loaded> {
+    match image {
+        Image::Builtin(guest) => image::load(guest.name, guest.image, memory),
+        Image::File(path) => image::load(&path.display().to_string(), &image::read_file(path)?, memory),
+    }
+}
+
+/// vCPUs that have been made and not started.
+struct Made {
+    vcpus: Vec<Vcpu>,
+    reset: Vec<(kvm_bindings::kvm_regs, kvm_bindings::kvm_sregs)>,
+    tsc_khz: u64,
+    physical_bits: u8,
+    one_gib_pages: bool,
+}
+
+fn make_vcpus(
+    host: &Host,
+    vm: &VmFd,
+    config: &Config,
+    calibration: &Calibration,
+    loaded: &Loaded,
+) -> Result<Made> {
+    let supported = host.supported_cpuid()?;
+    let (physical_bits, one_gib_pages) = cpuid::paging_features(&supported);
+    let mut made = Made { vcpus: Vec::new(), reset: Vec::new(), tsc_khz: 0, physical_bits, one_gib_pages };
+    for number in 0..config.vcpus {
+        let mut vcpu = vm.create_vcpu(number)?;
+        made.tsc_khz = vcpu.tsc_khz();
+        let offer =
+            Offer { vcpus: config.vcpus, x2apic: calibration.x2apic, tsc_deadline: made.tsc_khz != 0 };
+        vcpu.set_cpuid(&cpuid::for_vcpu(&supported, number, offer))?;
+        made.reset.push((vcpu.regs(), vcpu.sregs()));
+        made.vcpus.push(vcpu);
+    }
+    if let Entry::LongMode { .. } = loaded.entry {
+        boot::write_tables(vm.memory())?;
+    }
+    let info = BootInfo {
+        vcpus: config.vcpus,
+        x2apic: calibration.x2apic,
+        tsc_khz: made.tsc_khz,
+        command_line: &config.append,
+    };
+    info.write(vm.memory())?;
+    Ok(made)
+}
+
+fn enter(vcpu: &mut Vcpu, entry: Entry) {
+    match entry {
+        Entry::LongMode { address } => boot::enter_long_mode(vcpu, address),
+        Entry::RealMode => {
+            let offset = boot::FLAT_LOAD as u16;
+            boot::enter_real_mode(vcpu, 0, offset, u64::from(offset));
+        }
+    }
+}
+
+fn shared_vcpus(
+    config: &Config,
+    calibration: &Calibration,
+    tsc_khz: u64,
+) -> (Vec<VcpuShared>, Vec<Receiver<Request>>) {
+    (0..config.vcpus)
+        .map(|id| {
+            let lapic = Lapic::new(LapicConfig {
+                id,
+                bsp: id == 0,
+                x2apic: calibration.x2apic,
+                tsc_khz: u32::try_from(tsc_khz).unwrap_or(0),
+            });
+            let (sender, receiver) = unbounded();
+            (VcpuShared::new(lapic, sender, first_activity(id)), receiver)
+        })
+        .unzip()
+}
+
+fn first_activity(number: u8) -> Activity {
+    if number == 0 { Activity::Running } else { Activity::WaitingForSipi }
+}

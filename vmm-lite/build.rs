@@ -9,6 +9,7 @@ use std::{env, fs, io};
 const GUESTS: &[(&str, &[&str])] = &[
     ("hello", &["hello.c"]),
     ("trap-forwarding", &["trap-forwarding.c", "trap-forwarding.user.c"]),
+    ("demand-paging", &["demand-paging.c", "demand-paging.user.c"]),
     ("tlb-shootdown", &["tlb-shootdown.c"]),
     ("exit-storm", &["exit-storm.c"]),
 ];
@@ -27,11 +28,16 @@ const RUNTIME: &[&str] = &[
     "runtime/smp.c",
     "runtime/memory.c",
 ];
-const HEADERS: &[&str] =
-    &["runtime/vmscope.h", "runtime/runtime.h", "runtime/cpu.h", "runtime/user.h", "trap-forwarding.h"];
+const HEADERS: &[&str] = &[
+    "runtime/vmscope.h",
+    "runtime/runtime.h",
+    "runtime/cpu.h",
+    "runtime/user.h",
+    "trap-forwarding.h",
+    "demand-paging.h",
+];
 const LINKER_SCRIPT: &str = "runtime/guest.ld";
 
-/// After whatever CFLAGS brings, so that the last word is ours.
 const COMPILE: &[&str] = &[
     "-c",
     "-std=gnu11",
@@ -71,7 +77,7 @@ const LINK: &[&str] = &[
 #[derive(Debug)]
 enum Error {
     Compiler(String),
-    Start { command: String, source: io::Error },
+    Start { program: PathBuf, source: io::Error },
     Failed { command: String, output: String },
     File { path: PathBuf, source: io::Error },
     Environment(&'static str),
@@ -83,7 +89,9 @@ impl std::fmt::Display for Error {
                             (Debian, Ubuntu: apt install gcc), or name one in CC";
         match self {
             Self::Compiler(reason) => write!(f, "no C compiler: {reason}\n{HINT}"),
-            Self::Start { command, source } => write!(f, "cannot start {command}: {source}\n{HINT}"),
+            Self::Start { program, source } => {
+                write!(f, "cannot start {}: {source}\n{HINT}", program.display())
+            }
             Self::Failed { command, output } => write!(f, "{command}\n{output}\nfailed to build a guest"),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Environment(name) => write!(f, "{name} is not set: run by cargo only"),
@@ -123,9 +131,9 @@ fn build() -> Result<(), Error> {
     Ok(())
 }
 
-/// The compiler, which is also the linker, and where things are.
+/// The compiler, which is also the linker, and where things are. CFLAGS are for programs of the host: not used.
 struct Toolchain {
-    compiler: cc::Tool,
+    compiler: PathBuf,
     package: PathBuf,
     out: PathBuf,
 }
@@ -142,7 +150,7 @@ impl Toolchain {
         let package =
             env::var_os("CARGO_MANIFEST_DIR").ok_or(Error::Environment("CARGO_MANIFEST_DIR"))?.into();
         let out: PathBuf = env::var_os("OUT_DIR").ok_or(Error::Environment("OUT_DIR"))?.into();
-        Ok(Self { compiler, package, out: out.join("guests") })
+        Ok(Self { compiler: compiler.path().into(), package, out: out.join("guests") })
     }
 
     /// Cargo runs this again when the file changes.
@@ -174,7 +182,7 @@ impl Toolchain {
     }
 
     fn command(&self) -> Command {
-        let mut command = self.compiler.to_command();
+        let mut command = Command::new(&self.compiler);
         command.current_dir(&self.package);
         command
     }
@@ -186,13 +194,14 @@ fn create_parent(file: &Path) -> Result<(), Error> {
 }
 
 fn run(mut command: Command) -> Result<(), Error> {
-    let shown = format!("{command:?}");
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(source) => return Err(Error::Start { command: shown, source }),
-    };
-    if output.status.success() {
-        return Ok(());
+    let output =
+        command.output().map_err(|source| Error::Start { program: command.get_program().into(), source })?;
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(Error::Failed { command: format!("{command:?}"), output: messages });
     }
-    Err(Error::Failed { command: shown, output: String::from_utf8_lossy(&output.stderr).into_owned() })
+    for warning in messages.lines() {
+        println!("cargo:warning={warning}");
+    }
+    Ok(())
 }

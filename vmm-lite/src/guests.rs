@@ -77,6 +77,14 @@ const GUESTS: &[Guest] = &[
         default_vcpus: 1,
     },
     Guest {
+        name: "demand-paging",
+        about: "a ring-3 process whose memory appears as it touches it",
+        demonstrates: "first touches, copy-on-write, a 2 MiB page split in 512, accessed and dirty bits",
+        options: &[GuestOption { key: "pages", default: "64", about: "pages of its heap" }],
+        image: image!("demand-paging.elf"),
+        default_vcpus: 1,
+    },
+    Guest {
         name: "tlb-shootdown",
         about: "vCPUs that share an address space take pages away from each other",
         demonstrates: "IPIs by shorthand and one by one, acknowledgements, faults in between, HLT and wake-up",

@@ -92,8 +92,6 @@ void fail(const char *format, ...)
     finish(1);
 }
 
-/* The compiler may call these. */
-
 void *memset(void *to, int value, size_t length)
 {
     void *start = to;

@@ -111,8 +111,6 @@ void address_space_start(void)
     map_image(user_text, user_rodata, 0);
     map_image(user_rodata, user_data, PTE_NX);
     map_image(user_data, user_end, PTE_NX | PTE_WRITE);
-    if (user_text == user_end)
-        return; /* no ring-3 part */
     for (u64 page = 1; page <= USER_STACK_PAGES; page++)
         map(USER_END - page * PAGE_SIZE, frame_alloc(), PTE_USER | PTE_NX | PTE_WRITE);
 }

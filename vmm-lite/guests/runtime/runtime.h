@@ -57,6 +57,10 @@ _Noreturn void finish(u32 status);
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define CHECK(condition, ...) ((condition) ? (void)0 : fail(__VA_ARGS__))
 
+/* The compiler may call these too. */
+void *memset(void *to, int value, size_t length);
+void *memcpy(void *to, const void *from, size_t length);
+
 /* ---- command_line.c: key=value words ---- */
 
 /* The number after "key=", or `fallback`. What is not a number between `low` and `high` ends the run. */

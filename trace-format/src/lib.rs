@@ -20,17 +20,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod describe;
 mod error;
 pub mod event;
 mod format;
 pub mod header;
 pub mod reader;
+mod verify;
 mod writer;
 
+pub use analysis::Report;
 pub use error::Error;
 pub use event::{Event, Kind, Payload};
 pub use format::summary::Summary;
 pub use header::Header;
 pub use reader::{Damage, DamageKind, Reader};
+pub use verify::{Verification, verify};
 pub use writer::Writer;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// A part of a trace that cannot be used. Everything else can.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Damage {
     /// Where it begins in the file, bytes.
     pub offset: u64,
@@ -36,6 +38,12 @@ pub enum DamageKind {
     TornTail,
     /// Bytes after the end of the trace.
     Trailing,
+}
+
+impl Serialize for DamageKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Damage {

@@ -1,0 +1,225 @@
+//! Counting events as they come.
+
+use std::collections::BTreeMap;
+
+use super::Durations;
+use super::report::{
+    ExitReport, GuestReport, IpiReport, IrqReport, NamedFact, Report, TraceReport, TrapReport,
+};
+use crate::Reader;
+use crate::event::{
+    Event, IrqSource, Kind, MACHINE, Payload, StopReason, TrapClass, VECTOR_SYSCALL, VcpuState, vector_name,
+};
+
+/// The most counters of a guest that are kept; a guest that makes up names must not fill the memory.
+const MAX_COUNTERS: usize = 256;
+
+/// Counts events. What it holds is bounded by the number of kinds, reasons and vectors, not of events.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    events: u64,
+    lost: u64,
+    by_kind: [u64; Kind::ALL.len()],
+    exits: BTreeMap<&'static str, Exits>,
+    traps: BTreeMap<u16, Traps>,
+    ipis: Ipis,
+    irqs: BTreeMap<String, Irqs>,
+    guest: GuestReport,
+    highest_vcpu: Option<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Exits {
+    guest: Durations,
+    handling: Durations,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Traps {
+    class: Option<TrapClass>,
+    count: u64,
+    durations: Durations,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Ipis {
+    merged: u64,
+    accepted: Durations,
+    eois: Durations,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Irqs {
+    injected: Durations,
+    eois: Durations,
+}
+
+impl Tally {
+    /// Takes `event` in.
+    pub fn add(&mut self, event: &Event) {
+        self.events += 1;
+        self.by_kind[event.payload.kind() as usize] += 1;
+        if event.vcpu != MACHINE {
+            self.highest_vcpu = self.highest_vcpu.max(Some(event.vcpu));
+        }
+        match &event.payload {
+            Payload::Exit(exit) => {
+                let exits = self.exits.entry(exit.reason.name()).or_default();
+                exits.guest.add(exit.guest_ns);
+                exits.handling.add(exit.handling_ns);
+            }
+            Payload::Trap(trap) => {
+                if let Some(traps) = self.vector(trap.vector) {
+                    traps.count += 1;
+                    traps.class.get_or_insert(trap.class);
+                }
+            }
+            Payload::TrapReturn(back) => {
+                if let Some(traps) = self.vector(back.vector) {
+                    traps.durations.add(back.duration_ns);
+                }
+            }
+            Payload::IpiAccepted(accepted) => {
+                self.ipis.merged += u64::from(accepted.merged);
+                self.ipis.accepted.add(accepted.latency_ns);
+            }
+            Payload::IpiEoi(eoi) => self.ipis.eois.add(eoi.latency_ns),
+            Payload::Irq(irq) => self.source(irq.source).injected.add(irq.latency_ns),
+            Payload::IrqEoi(eoi) => self.source(eoi.source).eois.add(eoi.latency_ns),
+            Payload::Counter(counter) => {
+                let counters = &mut self.guest.counters;
+                if counters.len() < MAX_COUNTERS || counters.contains_key(counter.name.as_str()) {
+                    counters.insert(counter.name.as_str().to_owned(), counter.value);
+                }
+            }
+            Payload::State(VcpuState::Stopped { why }) if event.vcpu == MACHINE => {
+                self.guest.stopped = Some(why.to_string());
+                if let StopReason::GuestExit { status } = why {
+                    self.guest.exit_status = Some(*status);
+                }
+            }
+            Payload::Lost(lost) => self.lost = self.lost.saturating_add(lost.count),
+            _ => {}
+        }
+    }
+
+    /// Events of `kind` so far.
+    #[must_use]
+    pub const fn count(&self, kind: Kind) -> u64 {
+        self.by_kind[kind as usize]
+    }
+
+    /// Events so far.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Exits so far by reason, the most frequent first.
+    #[must_use]
+    pub fn exits(&self) -> Vec<ExitReport> {
+        let mut exits: Vec<ExitReport> = self
+            .exits
+            .iter()
+            .filter_map(|(&reason, exits)| {
+                let (guest_ns, handling_ns) = (exits.guest.quantiles()?, exits.handling.quantiles()?);
+                Some(ExitReport { reason, count: exits.guest.count(), guest_ns, handling_ns })
+            })
+            .collect();
+        exits.sort_by_key(|exit| std::cmp::Reverse(exit.count));
+        exits
+    }
+
+    /// The report on what was counted, with what `reader` tells about the trace.
+    #[must_use]
+    pub fn report(&self, reader: &Reader) -> Report {
+        let header = reader.header();
+        let damage = reader.damage();
+        let by_damage = damage.iter().filter_map(|damage| damage.events_lost).fold(0, u64::saturating_add);
+        Report {
+            schema: 1,
+            events: self.events,
+            bytes: reader.bytes(),
+            lost: self.lost.saturating_add(by_damage),
+            unknown: reader.unknown_events(),
+            duration_ns: reader.duration_ns(),
+            vcpus: header.vcpus.max(self.highest_vcpu.map_or(0, |vcpu| vcpu + 1)),
+            by_kind: Kind::ALL
+                .into_iter()
+                .map(|kind| (kind.name(), self.count(kind)))
+                .filter(|&(_, count)| count != 0)
+                .collect(),
+            exits: self.exits(),
+            traps: self.traps(),
+            ipis: IpiReport {
+                sent: self.count(Kind::Ipi),
+                accepted: self.count(Kind::IpiAccepted),
+                merged: self.ipis.merged,
+                latency_ns: self.ipis.accepted.quantiles(),
+                eoi_latency_ns: self.ipis.eois.quantiles(),
+            },
+            irqs: self.irqs(),
+            guest: self.guest.clone(),
+            trace: TraceReport {
+                guest: header.guest.clone(),
+                command: header.command.clone(),
+                guest_command_line: header.guest_command_line.clone(),
+                memory_bytes: header.memory_bytes,
+                start_unix_ns: header.start_unix_ns,
+                tsc_khz: header.tsc_khz,
+                recorder: header.recorder.clone(),
+                host: header.host.iter().map(NamedFact::from).collect(),
+                calibration: header.calibration.iter().map(NamedFact::from).collect(),
+                finished: reader.is_finished(),
+                blocks: reader.blocks().len() as u64,
+                damage,
+            },
+        }
+    }
+
+    /// Traps so far by vector, the most frequent first.
+    #[must_use]
+    pub fn traps(&self) -> Vec<TrapReport> {
+        let mut traps: Vec<TrapReport> = self
+            .traps
+            .iter()
+            .map(|(&vector, traps)| {
+                let class = traps.class.map_or("unknown", TrapClass::name);
+                TrapReport {
+                    vector,
+                    name: vector_name(vector).unwrap_or(class),
+                    class,
+                    count: traps.count,
+                    returned: traps.durations.count(),
+                    duration_ns: traps.durations.quantiles(),
+                }
+            })
+            .collect();
+        traps.sort_by_key(|trap| std::cmp::Reverse(trap.count));
+        traps
+    }
+
+    fn irqs(&self) -> Vec<IrqReport> {
+        let mut irqs: Vec<IrqReport> = self
+            .irqs
+            .iter()
+            .map(|(source, irqs)| IrqReport {
+                source: source.clone(),
+                count: irqs.injected.count(),
+                latency_ns: irqs.injected.quantiles(),
+                eoi_latency_ns: irqs.eois.quantiles(),
+            })
+            .collect();
+        irqs.sort_by_key(|irq| std::cmp::Reverse(irq.count));
+        irqs
+    }
+
+    /// The entry of a vector; none for a number that no CPU has.
+    fn vector(&mut self, vector: u16) -> Option<&mut Traps> {
+        (vector <= VECTOR_SYSCALL).then(|| self.traps.entry(vector).or_default())
+    }
+
+    fn source(&mut self, source: IrqSource) -> &mut Irqs {
+        self.irqs.entry(source.to_string()).or_default()
+    }
+}

@@ -1,0 +1,151 @@
+//! The report for people.
+
+use std::fmt::{self, Write};
+
+use super::Quantiles;
+use super::report::Report;
+use crate::describe::{Escaped, Span};
+
+impl Report {
+    /// The report as text of up to about 100 columns.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.head(f)?;
+        self.kinds(f)?;
+        self.exits(f)?;
+        self.traps(f)?;
+        self.interrupts(f)?;
+        self.counters(f)?;
+        self.damage(f)
+    }
+}
+
+impl Report {
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trace = &self.trace;
+        let mib = trace.memory_bytes >> 20;
+        let vcpus = if self.vcpus == 1 { "vCPU" } else { "vCPUs" };
+        writeln!(f, "guest     {}, {} {vcpus}, {mib} MiB", Escaped(trace.guest.as_bytes()), self.vcpus)?;
+        if !trace.command.is_empty() {
+            writeln!(f, "recorded  {}", Escaped(trace.command.join(" ").as_bytes()))?;
+        }
+        let stopped = self.guest.stopped.as_deref();
+        let end = if trace.finished { "the trace does not tell" } else { "the recording did not end" };
+        writeln!(f, "end       {}", stopped.unwrap_or(end))?;
+        writeln!(f, "time      {}", Span(self.duration_ns))?;
+        let each = if self.events == 0 { 0.0 } else { self.bytes as f64 / self.events as f64 };
+        writeln!(f, "events    {} in {} bytes, {each:.2} bytes an event", self.events, self.bytes)?;
+        if self.lost != 0 {
+            writeln!(f, "lost      {} events", self.lost)?;
+        }
+        if self.unknown != 0 {
+            writeln!(f, "unknown   {} events of kinds that this version does not know", self.unknown)?;
+        }
+        Ok(())
+    }
+
+    fn kinds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.by_kind.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{:<18} {:>10}", "kind", "count")?;
+        let mut kinds: Vec<_> = self.by_kind.iter().collect();
+        kinds.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
+        kinds.iter().try_for_each(|(name, count)| writeln!(f, "{name:<18} {count:>10}"))
+    }
+
+    fn exits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.exits.is_empty() {
+            return Ok(());
+        }
+        heading(f, "exit")?;
+        for exit in &self.exits {
+            row(f, exit.reason, exit.count, "handling", Some(&exit.handling_ns))?;
+            row(f, "", "", "guest", Some(&exit.guest_ns))?;
+        }
+        Ok(())
+    }
+
+    fn traps(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.traps.is_empty() {
+            return Ok(());
+        }
+        heading(f, "trap")?;
+        for trap in &self.traps {
+            let name = format!("{} {}", trap.vector, trap.name);
+            row(f, &name, trap.count, "handler", trap.duration_ns.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn interrupts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ipis = &self.ipis;
+        if ipis.sent == 0 && ipis.accepted == 0 && self.irqs.is_empty() {
+            return Ok(());
+        }
+        heading(f, "interrupt")?;
+        if ipis.sent != 0 || ipis.accepted != 0 {
+            row(f, "ipi sent", ipis.sent, "", None)?;
+            row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref())?;
+            row(f, "", "", "eoi", ipis.eoi_latency_ns.as_ref())?;
+            row(f, "ipi merged", ipis.merged, "", None)?;
+        }
+        for irq in &self.irqs {
+            row(f, &irq.source, irq.count, "accept", irq.latency_ns.as_ref())?;
+            if let Some(eoi) = &irq.eoi_latency_ns {
+                row(f, "", "", "eoi", Some(eoi))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn counters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.guest.counters.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{:<18} {:>10}", "counted by guest", "count")?;
+        for (name, value) in &self.guest.counters {
+            writeln!(f, "{:<18} {value:>10}", Escaped(name.as_bytes()).to_string())?;
+        }
+        Ok(())
+    }
+
+    fn damage(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.trace.damage.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\ndamage")?;
+        self.trace.damage.iter().try_for_each(|damage| writeln!(f, "{damage}"))
+    }
+}
+
+fn heading(f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
+    writeln!(
+        f,
+        "\n{what:<18} {:>10}  {:<8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "count", "time", "min", "mean", "p50", "p90", "p99", "max",
+    )
+}
+
+fn row(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    count: impl fmt::Display,
+    time: &str,
+    quantiles: Option<&Quantiles>,
+) -> fmt::Result {
+    let mut line = format!("{name:<18} {count:>10}  ");
+    if let Some(q) = quantiles {
+        write!(line, "{time:<8}")?;
+        for ns in [q.min, q.mean.round() as u64, q.p50, q.p90, q.p99, q.max] {
+            write!(line, " {:>8}", Span(ns))?;
+        }
+    }
+    writeln!(f, "{}", line.trim_end())
+}

@@ -127,19 +127,32 @@ impl Vm {
             recorder,
             _vm: vm,
         };
-        for (((mut vcpu, requests), lane), number) in
-            made.vcpus.into_iter().zip(requests).zip(lanes).zip(0_u8..)
-        {
-            let reset = made.reset[usize::from(number)];
-            let machine = Arc::clone(&machine);
-            let activity = first_activity(number);
-            if number == 0 {
-                enter(&mut vcpu, loaded.entry);
-            }
-            let thread = VcpuThread::new(vcpu, reset, machine, requests, lane, activity);
-            started.threads.push(spawn("vcpu", move || thread.run())?);
+        let started_all = started.start_vcpus(made, requests, lanes, loaded.entry);
+        if let Err(error) = started_all {
+            // Those that did start must not go on without the others.
+            started.machine.fail(error);
+            return Err(started.wait()?.failure.unwrap_or(Error::Panicked { thread: "vCPU" }));
         }
         Ok(started)
+    }
+
+    fn start_vcpus(
+        &mut self,
+        made: Made,
+        requests: Vec<Receiver<Request>>,
+        lanes: Vec<Lane>,
+        entry: Entry,
+    ) -> Result<()> {
+        let parts = made.vcpus.into_iter().zip(made.reset).zip(requests).zip(lanes);
+        for (number, (((mut vcpu, reset), requests), lane)) in (0..).zip(parts) {
+            if number == 0 {
+                enter(&mut vcpu, entry);
+            }
+            let machine = Arc::clone(&self.machine);
+            let thread = VcpuThread::new(vcpu, reset, machine, requests, lane, first_activity(number));
+            self.threads.push(spawn("vcpu", move || thread.run())?);
+        }
+        Ok(())
     }
 
     /// A handle to control the guest from any thread.

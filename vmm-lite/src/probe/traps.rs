@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use trace_format::event::{
-    Fixup, FixupKind, Payload, Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, WalkCause,
+    Fixup, FixupKind, HostMapping, Payload, Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, WalkCause,
+    WalkOutcome,
 };
 
 use super::carry_out::Executor;
@@ -93,7 +94,12 @@ impl Probes {
         cx.lane.record_at(cx.time, Payload::Trap(trap));
         if let (Some(gva), Some(code)) = (cr2, code) {
             let access = access_of_fault(code as u32, frame.cpl(), frame.rflags);
-            let walk = paging.walk(cx.memory.map(), gva, access, WalkCause::PageFault);
+            let mut walk = paging.walk(cx.memory.map(), gva, access, WalkCause::PageFault);
+            if let WalkOutcome::Mapped { gpa, host, .. } = &mut walk.outcome {
+                // Another vCPU has mapped it meanwhile. Where it is on the host is known; more would be a system call.
+                let hva = cx.memory.host_address(*gpa);
+                *host = hva.map(|hva| HostMapping { hva, resident: None, frame: None });
+            }
             cx.lane.record_at(cx.time, Payload::Walk(walk));
         }
     }

@@ -9,12 +9,15 @@
  *
  *   rounds=N  pages taken away (50)
  *   busy=N    vCPUs that go on reading until they are interrupted; the others halt after a read (1)
+ *   apic=x2apic | xapic   how the interrupts are sent: by MSR, if the monitor offers that, or by MMIO
  */
 #include "runtime/runtime.h"
 
 #define PAGE USER_START
 #define SHOOTDOWN_VECTOR 0x40
 #define POISON ~0ul
+
+static const char *const apics[] = {"x2apic", "xapic", NULL};
 
 static u64 rounds;    /* to do */
 static u64 busy;      /* vCPUs that do not halt */
@@ -144,6 +147,7 @@ int main(void)
 {
     rounds = option("rounds", 50, 1, 1000000);
     busy = option("busy", 1, 0, MAX_CPUS);
+    lapic_choose(option_choice("apic", apics) == 0);
     options_end();
     print("tlb-shootdown: %lu rounds, %u vCPUs\n", rounds, boot->vcpus);
 

@@ -91,6 +91,7 @@ const GUESTS: &[Guest] = &[
         options: &[
             GuestOption { key: "rounds", default: "50", about: "pages taken away" },
             GuestOption { key: "busy", default: "1", about: "vCPUs that read until they are interrupted" },
+            GuestOption { key: "apic", default: "x2apic", about: "x2apic where it is offered, or xapic" },
         ],
         image: image!("tlb-shootdown.elf"),
         default_vcpus: 4,

@@ -1,4 +1,4 @@
-/* lapic.c: the local APIC, as xAPIC (memory-mapped) or, where the monitor offers it, x2APIC (MSRs). */
+/* lapic.c: the local APIC, as xAPIC (memory-mapped) or x2APIC (MSRs). */
 #include "runtime.h"
 
 #define XAPIC_BASE 0xfee00000ul
@@ -15,13 +15,14 @@
 #define SPURIOUS_ENABLE (1u << 8)
 #define SPURIOUS_VECTOR 0xff
 
+static bool is_x2apic;
 static u64 sent;
 
-static bool is_x2apic(void) { return boot->flags & VMSCOPE_BOOT_X2APIC; }
+void lapic_choose(bool want_x2apic) { is_x2apic = want_x2apic && boot->flags & VMSCOPE_BOOT_X2APIC; }
 
 static void write(u32 offset, u32 value)
 {
-    if (is_x2apic())
+    if (is_x2apic)
         write_msr(X2APIC_MSR + (offset >> 4), value);
     else
         *(volatile u32 *)(XAPIC_BASE + offset) = value;
@@ -29,7 +30,7 @@ static void write(u32 offset, u32 value)
 
 void lapic_enable(void)
 {
-    if (is_x2apic())
+    if (is_x2apic)
         write_msr(MSR_APIC_BASE, read_msr(MSR_APIC_BASE) | APIC_BASE_X2APIC);
     write(SPURIOUS, SPURIOUS_ENABLE | SPURIOUS_VECTOR);
 }
@@ -38,7 +39,7 @@ void lapic_enable(void)
 void ipi_send(u32 target, u32 icr_low)
 {
     __atomic_add_fetch(&sent, 1, __ATOMIC_SEQ_CST);
-    if (is_x2apic()) {
+    if (is_x2apic) {
         write_msr(X2APIC_MSR + (ICR_LOW >> 4), (u64)target << 32 | icr_low);
         return;
     }

@@ -134,6 +134,8 @@ _Noreturn void user_exit(u64 value);
 #define ICR_ASSERT (1u << 14)
 #define ICR_ALL_BUT_SELF (3u << 18)
 
+/* For all vCPUs, before smp_start(): x2APIC mode if the monitor offers it, or xAPIC, which there always is. */
+void lapic_choose(bool want_x2apic);
 /* Switches this vCPU's local APIC on. */
 void lapic_enable(void);
 /* Writes the ICR; `target` is an APIC id, ignored with a shorthand. */

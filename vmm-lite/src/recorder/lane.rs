@@ -85,7 +85,8 @@ impl Lane {
     /// A lane, and the end of it that goes to the recorder's thread.
     pub(super) fn new(vcpu: u8, clock: Clock, on_full: OnFull, recorder: Thread) -> (Self, LaneEnd) {
         let (producer, consumer) = RingBuffer::new(RING_EVENTS);
-        let floor = Arc::new(AtomicU64::new(0));
+        // Its first event comes after the present moment too; a lane without events must hold up nobody.
+        let floor = Arc::new(AtomicU64::new(IDLE));
         let end = LaneEnd { consumer, floor: Arc::clone(&floor) };
         (
             Self {

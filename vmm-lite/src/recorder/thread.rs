@@ -205,3 +205,96 @@ impl Work {
             .fold(now, u64::min)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trace_format::event::{AddressSpace, MACHINE, Payload};
+    use trace_format::{Event, Reader};
+
+    use super::*;
+
+    fn header(vcpus: u8) -> Header {
+        Header { vcpus, ..Header::default() }
+    }
+
+    fn recorded(path: &Path) -> Vec<Event> {
+        let mut reader = Reader::open(path).unwrap();
+        reader.forward(0).map(|event| event.unwrap().1).collect()
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("vmscope-recorder-{name}-{}.vmt", std::process::id()))
+    }
+
+    #[test]
+    fn a_lane_without_events_holds_up_nobody() {
+        let path = scratch("idle");
+        let mut recorder = Recorder::start(&path, &header(2), Clock::start(), OnFull::Wait).unwrap();
+        let mut lanes = recorder.lanes();
+        lanes[0].leave_guest();
+        lanes[0].record(Payload::AddressSpace(AddressSpace { old: 0, new: 1 }));
+        lanes[0].enter_guest(None);
+        recorder.flusher().flush();
+        assert_eq!(recorded(&path).len(), 1);
+        drop(lanes);
+        recorder.finish().unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn threads_that_race_leave_one_time_order_and_nothing_out() {
+        const EVENTS: u64 = 20_000;
+        let path = scratch("race");
+        let mut recorder = Recorder::start(&path, &header(3), Clock::start(), OnFull::Wait).unwrap();
+        let lanes = recorder.lanes();
+        thread::scope(|scope| {
+            for mut lane in lanes {
+                scope.spawn(move || {
+                    for n in 0..EVENTS {
+                        let timing = lane.leave_guest();
+                        lane.record(Payload::AddressSpace(AddressSpace { old: n, new: n + 1 }));
+                        let reason = trace_format::event::ExitReason::Halt;
+                        lane.enter_guest(Some((timing, reason, n, 0)));
+                    }
+                });
+            }
+        });
+        recorder.finish().unwrap();
+        let events = recorded(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(events.len() as u64, 4 * 2 * EVENTS);
+        assert!(events.windows(2).all(|pair| pair[0].time <= pair[1].time));
+        for vcpu in [0, 1, 2, MACHINE] {
+            let spaces = events.iter().filter(|e| e.vcpu == vcpu).filter_map(|e| match &e.payload {
+                Payload::AddressSpace(space) => Some(space.old),
+                _ => None,
+            });
+            assert!(spaces.eq(0..EVENTS), "vCPU {vcpu}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_is_counted() {
+        let path = scratch("drop");
+        let mut recorder = Recorder::start(&path, &header(1), Clock::start(), OnFull::Drop).unwrap();
+        let mut lanes = recorder.lanes();
+        // More at one moment than a ring holds: some must go, or the recorder was as fast.
+        const EVENTS: u64 = 100_000;
+        lanes[0].leave_guest();
+        for n in 0..EVENTS {
+            lanes[0].record(Payload::AddressSpace(AddressSpace { old: n, new: n }));
+        }
+        lanes[0].enter_guest(None);
+        drop(lanes);
+        recorder.finish().unwrap();
+        let (mut kept, mut lost) = (0, 0);
+        for event in recorded(&path) {
+            match event.payload {
+                Payload::Lost(loss) => lost += loss.count,
+                _ => kept += 1,
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(kept + lost, EVENTS);
+    }
+}

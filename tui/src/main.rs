@@ -1,2 +1,5 @@
-//! vmscope.
-fn main() {}
+//! The `vmscope` program.
+
+fn main() -> std::process::ExitCode {
+    vmscope::cli::main()
+}

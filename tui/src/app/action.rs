@@ -1,0 +1,142 @@
+//! What input can ask for, and what follows from it outside of the UI's state.
+
+use std::path::PathBuf;
+
+/// What a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Leaves the program; ends a live run.
+    Quit,
+    /// Stops the program as Ctrl-Z does.
+    Suspend,
+    /// Opens or closes the help.
+    Help,
+    /// Leaves what is on top: help, prompt, maximized pane, the focus away from the events.
+    Back,
+    /// Focuses the next pane.
+    NextPane,
+    /// Focuses the pane before.
+    PreviousPane,
+    /// Gives the focused pane the whole screen, or takes it back.
+    Maximize,
+    /// Shows the selected event's fields.
+    Details,
+    /// Moves in the focused pane.
+    Move(Motion),
+    /// The next event of the selected one's kind.
+    NextOfKind,
+    /// The one before.
+    PreviousOfKind,
+    /// The next event on the selected one's vCPU.
+    NextOnVcpu,
+    /// The one before.
+    PreviousOnVcpu,
+    /// Halves the timeline's span.
+    ZoomIn,
+    /// Doubles it.
+    ZoomOut,
+    /// Shows the whole run.
+    Fit,
+    /// Moves the timeline by an eighth of its span, to earlier times.
+    PanLeft,
+    /// To later times.
+    PanRight,
+    /// Pauses the guest or lets it go on.
+    TogglePause,
+    /// Executes one instruction on the selected event's vCPU.
+    Step,
+    /// Asks where to save a temporary trace.
+    Save,
+    /// Ends the prompt with what it holds.
+    Accept,
+}
+
+/// A movement in a list or a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// One line.
+    Up,
+    /// One line.
+    Down,
+    /// Half a page.
+    HalfPageUp,
+    /// Half a page.
+    HalfPageDown,
+    /// A page.
+    PageUp,
+    /// A page.
+    PageDown,
+    /// To the beginning.
+    First,
+    /// To the end; the events follow from there.
+    Last,
+}
+
+impl Motion {
+    /// Where the motion leads from line `at` of `count`, with `page` lines in view.
+    #[must_use]
+    pub fn apply(self, at: u64, count: u64, page: u64) -> u64 {
+        let last = count.saturating_sub(1);
+        match self {
+            Self::Up => at.saturating_sub(1),
+            Self::Down => at.saturating_add(1).min(last),
+            Self::HalfPageUp => at.saturating_sub((page / 2).max(1)),
+            Self::HalfPageDown => at.saturating_add((page / 2).max(1)).min(last),
+            Self::PageUp => at.saturating_sub(page.max(1)),
+            Self::PageDown => at.saturating_add(page.max(1)).min(last),
+            Self::First => 0,
+            Self::Last => last,
+        }
+    }
+}
+
+/// What the program has to do for the UI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// End the guest, finish the trace, leave.
+    Quit,
+    /// Stop this process until it is continued.
+    Suspend,
+    /// Pause the guest.
+    Pause,
+    /// Let the guest go on.
+    Resume,
+    /// Execute one instruction.
+    Step {
+        /// On this vCPU.
+        vcpu: u8,
+    },
+    /// Keep the temporary trace.
+    Save {
+        /// Under this name.
+        path: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn motions_stay_inside() {
+        for motion in [
+            Motion::Up,
+            Motion::Down,
+            Motion::HalfPageUp,
+            Motion::HalfPageDown,
+            Motion::PageUp,
+            Motion::PageDown,
+            Motion::First,
+            Motion::Last,
+        ] {
+            for count in [0, 1, 5, 100] {
+                for at in 0..count {
+                    assert!(motion.apply(at, count, 7) < count, "{motion:?} from {at} of {count}");
+                }
+            }
+        }
+        assert_eq!(Motion::PageDown.apply(10, 100, 7), 17);
+        assert_eq!(Motion::HalfPageUp.apply(10, 100, 7), 7);
+        assert_eq!(Motion::Last.apply(3, 100, 7), 99);
+    }
+}

@@ -1,0 +1,61 @@
+//! The command line: one module for each way to use a trace or a guest.
+
+mod doctor;
+mod failure;
+mod offline;
+mod options;
+mod output;
+mod replay;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use trace_format::Reader;
+
+use crate::embedded;
+
+pub use failure::{Code, Failure};
+pub use options::{Cli, Command, GuestOptions, OnFull};
+
+/// What `main` does: reads the command line, carries it out, and turns errors into messages and exit codes.
+#[must_use]
+pub fn main() -> ExitCode {
+    let code = match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) if failure.is_broken_pipe() => Code::Done,
+        Err(failure) => {
+            // If standard error is gone, too, there is nobody to tell.
+            let _ = output::error(&failure);
+            failure.code
+        }
+    };
+    ExitCode::from(code as u8)
+}
+
+/// A plain `vmscope` shows something everywhere: where this host cannot run the default guest, what a guest looked like
+/// elsewhere.
+fn run_or_replay(arguments: options::Run) -> Result<Code, Failure> {
+    let plain = arguments.guest.is_none() && arguments.output.is_none();
+    match run::run(arguments) {
+        Err(failure) if plain && failure.code == Code::Host => {
+            let banner = format!("{failure}. This is a recorded run of {}.", options::DEFAULT_GUEST);
+            replay::show(Reader::from_bytes(embedded::TRACE.to_vec())?, false, Some(banner))
+        }
+        outcome => outcome,
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Code, Failure> {
+    match cli.command {
+        None => run_or_replay(cli.run),
+        Some(Command::Run(arguments)) => run::run(arguments),
+        Some(Command::Record(arguments)) => run::record(arguments),
+        Some(Command::Replay(arguments)) => replay::replay(&arguments),
+        Some(Command::Report(arguments)) => offline::report(&arguments),
+        Some(Command::Events(arguments)) => offline::events(&arguments),
+        Some(Command::Check(arguments)) => offline::check(&arguments),
+        Some(Command::Guests) => doctor::guests(),
+        Some(Command::Doctor(arguments)) => doctor::doctor(&arguments),
+    }
+}

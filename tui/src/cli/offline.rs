@@ -1,0 +1,86 @@
+//! Commands that read a trace from beginning to end.
+
+use std::io::Write as _;
+
+use trace_format::{Reader, Report, describe, verify};
+
+use super::failure::{Code, Failure};
+use super::options::{self, Format};
+use super::output;
+
+/// `vmscope report`.
+pub(super) fn report(arguments: &options::Report) -> Result<Code, Failure> {
+    let mut reader = Reader::open(&arguments.file)?;
+    write_report(&mut reader, arguments.json)?;
+    warn_of_damage(&reader)
+}
+
+/// Writes the report of a trace.
+pub(super) fn write_report(reader: &mut Reader, json: bool) -> Result<(), Failure> {
+    let report = Report::of(reader)?;
+    let mut out = output::out();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(report.text().as_bytes())?;
+    }
+    Ok(out.flush()?)
+}
+
+/// `vmscope events`.
+pub(super) fn events(arguments: &options::Events) -> Result<Code, Failure> {
+    let mut reader = Reader::open(&arguments.file)?;
+    let header = reader.header().clone();
+    let mut out = output::out();
+    for event in reader.forward(0) {
+        let (number, event) = event?;
+        match arguments.format {
+            Format::Text => writeln!(out, "{}", describe::Line { number, event: &event, header: &header })?,
+            Format::Json => {
+                serde_json::to_writer(&mut out, &event.json(number, &header))
+                    .map_err(std::io::Error::from)?;
+                writeln!(out)?;
+            }
+        }
+    }
+    out.flush()?;
+    warn_of_damage(&reader)
+}
+
+/// `vmscope check`.
+pub(super) fn check(arguments: &options::TraceFile) -> Result<Code, Failure> {
+    let found = verify(&mut Reader::open(&arguments.file)?)?;
+    let mut out = output::out();
+    for damage in &found.damage {
+        writeln!(out, "{damage}")?;
+    }
+    let problems = [
+        (found.out_of_order, "events are older than the one before them"),
+        (found.wrong_summaries, "blocks say something else of themselves than their events"),
+        (found.unknown_events, "events are of kinds that this version does not know"),
+        (found.unknown_frames, "frames are of kinds that this version does not know"),
+        (found.lost, "events were dropped by the recorder, which was told to"),
+    ];
+    for (count, problem) in problems.iter().filter(|(count, _)| *count > 0) {
+        writeln!(out, "{count} {problem}")?;
+    }
+    let finished =
+        if found.finished { "finished" } else { "not finished: it grows, or its recorder was killed" };
+    let verdict = if found.is_sound() { "intact" } else { "damaged" };
+    writeln!(
+        out,
+        "{verdict}, {finished}: {} events in {} blocks, {} bytes",
+        found.events, found.blocks, found.bytes
+    )?;
+    out.flush()?;
+    Ok(if found.is_sound() { Code::Done } else { Code::Trace })
+}
+
+/// Says on standard error what could not be read.
+fn warn_of_damage(reader: &Reader) -> Result<Code, Failure> {
+    for damage in reader.damage() {
+        output::error(&damage)?;
+    }
+    Ok(Code::Done)
+}

@@ -1,0 +1,26 @@
+//! Plain output.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
+
+use crate::ui::text;
+
+/// Standard output with a buffer; to be flushed at the end, so that errors are seen.
+pub(super) fn out() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::with_capacity(64 << 10, stdout().lock())
+}
+
+/// Whether somebody looks at standard output.
+pub(super) fn is_terminal() -> bool {
+    stdout().is_terminal()
+}
+
+/// Writes an error message.
+pub(super) fn error(message: &dyn Display) -> io::Result<()> {
+    writeln!(stderr(), "vmscope: {}", text::escape(&message.to_string()))
+}
+
+/// Writes a line about how it goes to standard error, so that standard output has nothing but the result.
+pub(super) fn progress(message: &dyn Display) -> io::Result<()> {
+    writeln!(stderr(), "{}", text::escape(&message.to_string()))
+}

@@ -1,0 +1,50 @@
+//! `vmscope replay`, and what a plain `vmscope` shows where no guest can run.
+
+use std::time::Duration;
+
+use trace_format::Reader;
+
+use super::failure::{Code, Failure};
+use super::{offline, options, output};
+use crate::app::{App, Settings};
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::ui::theme::Theme;
+
+/// `vmscope replay`.
+pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
+    show(Reader::open(&arguments.file)?, arguments.follow, None)
+}
+
+/// Shows a trace in the UI, or reports on it if nobody looks.
+pub(super) fn show(mut reader: Reader, follow: bool, banner: Option<String>) -> Result<Code, Failure> {
+    let signals = Signals::take()?;
+    if !output::is_terminal() {
+        if let Some(banner) = banner {
+            output::progress(&banner)?;
+        }
+        if follow {
+            wait(&mut reader, &signals)?;
+        }
+        offline::write_report(&mut reader, false)?;
+        return Ok(Code::Done);
+    }
+    let settings = Settings { theme: Theme::from_environment(), follow, temporary: false, banner };
+    let mut app = App::new(reader, settings);
+    Session { app: &mut app, guest: None, temporary: None, signals: &signals }.run()?;
+    Ok(Code::Done)
+}
+
+/// Follows a trace until its recorder finishes it or a signal comes.
+fn wait(reader: &mut Reader, signals: &Signals) -> Result<(), Failure> {
+    let mut said = 0;
+    while !reader.is_finished() && !signals.came() {
+        reader.poll()?;
+        if reader.len() != said {
+            said = reader.len();
+            output::progress(&format_args!("{said} events"))?;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `vmscope run` and `vmscope record`.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use trace_format::Reader;
+use trace_format::event::StopReason;
+
+use super::failure::{Code, Failure};
+use super::options::{self, DEFAULT_GUEST};
+use super::{offline, output};
+use crate::app::{App, Settings};
+use crate::guest::{Guest as _, Machine};
+use crate::keep::Temporary;
+use crate::live::{Ended, Live, Request};
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::ui::text;
+use crate::ui::theme::Theme;
+
+/// How often a run without a UI says how it goes.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// How often its end is looked for.
+const POLL: Duration = Duration::from_millis(20);
+
+/// `vmscope run`.
+pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
+    let mut temporary = match arguments.output {
+        Some(_) => None,
+        None => Some(Temporary::new()?),
+    };
+    let trace = arguments.output.or_else(|| temporary.as_ref().map(|file| file.path().to_owned()));
+    let guest = arguments.guest.unwrap_or_else(|| DEFAULT_GUEST.to_owned());
+    let request = Request { guest, options: arguments.options, trace };
+    let signals = Signals::take()?;
+    let live = Live::start(&request)?;
+    let Some(trace) = &request.trace else { return Ok(Code::Done) };
+    let ended = if output::is_terminal() {
+        watch(live, trace, temporary.as_mut(), &signals)?
+    } else {
+        let ended = wait(live, &request, &signals)?;
+        offline::write_report(&mut Reader::open(trace)?, false)?;
+        ended
+    };
+    let kept = temporary.as_ref().map_or(Some(trace.as_path()), Temporary::kept);
+    conclude(ended, kept)
+}
+
+/// `vmscope record`.
+pub(super) fn record(arguments: options::Record) -> Result<Code, Failure> {
+    let request = Request { guest: arguments.guest, options: arguments.options, trace: arguments.output };
+    let signals = Signals::take()?;
+    let ended = wait(Live::start(&request)?, &request, &signals)?;
+    conclude(ended, request.trace.as_deref())
+}
+
+/// Shows a run in the UI until the user leaves, and ends it.
+fn watch(
+    live: Live,
+    trace: &Path,
+    mut temporary: Option<&mut Temporary>,
+    signals: &Signals,
+) -> Result<Ended, Failure> {
+    let shown = Reader::open(trace).map_err(Failure::from).and_then(|reader| {
+        let settings = Settings {
+            theme: Theme::from_environment(),
+            follow: true,
+            temporary: temporary.is_some(),
+            banner: None,
+        };
+        let mut app = App::new(reader, settings);
+        let temporary = temporary.as_deref_mut();
+        Ok(Session { app: &mut app, guest: Some(&live), temporary, signals }.run()?)
+    });
+    // Whatever happened to the UI, the run is ended and its trace finished.
+    if signals.came() {
+        live.interrupt();
+    } else {
+        live.stop();
+    }
+    let ended = live.wait()?;
+    if let Some(temporary) = temporary {
+        temporary.write()?;
+    }
+    shown.map(|()| ended)
+}
+
+/// Waits for the end of a run, which a signal brings about, and says how it goes.
+fn wait(live: Live, request: &Request, signals: &Signals) -> Result<Ended, Failure> {
+    output::progress(&format_args!("{} runs", request.guest))?;
+    let start = Instant::now();
+    let mut said = start;
+    let mut reader: Option<Reader> = None;
+    while !matches!(live.machine(), Machine::Stopped { .. }) {
+        if signals.came() {
+            live.interrupt();
+        }
+        std::thread::sleep(POLL);
+        if said.elapsed() >= PROGRESS {
+            said = Instant::now();
+            let seconds = start.elapsed().as_secs();
+            match events(&mut reader, request.trace.as_ref())? {
+                Some(events) => {
+                    output::progress(&format_args!("{seconds:>4} s {:>14} events", text::count(events)))?;
+                }
+                None => output::progress(&format_args!("{seconds:>4} s"))?,
+            }
+        }
+    }
+    live.wait()
+}
+
+/// Events recorded so far; `None` without a recorder.
+fn events(reader: &mut Option<Reader>, trace: Option<&PathBuf>) -> Result<Option<u64>, Failure> {
+    let Some(trace) = trace else { return Ok(None) };
+    let reader = match reader {
+        Some(reader) => reader,
+        None => reader.insert(Reader::open(trace)?),
+    };
+    reader.poll()?;
+    Ok(Some(reader.len()))
+}
+
+/// The last line, and the exit code.
+fn conclude(ended: Ended, trace: Option<&Path>) -> Result<Code, Failure> {
+    let kept = match trace {
+        Some(path) => format!(", trace in {}", path.display()),
+        None => String::new(),
+    };
+    output::progress(&format_args!("{} after {}{kept}", ended.why, text::duration(ended.duration_ns)))?;
+    match ended {
+        Ended { failure: Some(failure), .. } => Err(failure),
+        Ended { why: StopReason::GuestExit { status: 0 } | StopReason::Reset, .. } => Ok(Code::Done),
+        Ended { why: StopReason::Ended { .. }, .. } => Ok(Code::Done),
+        _ => Ok(Code::Failed),
+    }
+}

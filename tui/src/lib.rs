@@ -1,0 +1,18 @@
+//! vmscope: an interactive debugger for virtual machines. This crate is its command line and terminal UI.
+//!
+//! The UI reads a trace file, which may still be growing, and knows no other source of events; a live run adds a
+//! [`guest::Guest`] to control. [`app`] is the state and how input changes it, [`model`] what is kept about the
+//! events, [`ui`] draws, [`session`] ties them to a terminal.
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod cli;
+mod embedded;
+pub mod guest;
+pub mod keep;
+pub mod live;
+pub mod model;
+pub mod session;
+pub mod signals;
+pub mod terminal;
+pub mod ui;

@@ -1,0 +1,163 @@
+//! Guests under KVM: the only place that knows [`vmm_lite`].
+
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context as _, anyhow};
+use trace_format::event::Actor;
+use vmm_lite::{Config, Control, Error, Image, MachineState, Outcome, Vm};
+
+use super::{Diagnosis, Ended, GuestInfo, Request};
+use crate::cli::{Code, Failure, OnFull};
+use crate::guest::{Guest, Machine};
+
+/// A running guest.
+#[derive(Debug)]
+pub struct Live {
+    control: Control,
+    /// Waits for the end, so that the trace is finished as soon as the guest is.
+    waiter: JoinHandle<Result<Outcome, Error>>,
+}
+
+impl Live {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    /// If there is no such guest, or this host cannot run it.
+    pub fn start(request: &Request) -> Result<Self, Failure> {
+        let vm = Vm::start(config(request)?).map_err(failure)?;
+        let control = vm.control();
+        let waiter = thread::Builder::new().name("waiter".into()).spawn(move || vm.wait())?;
+        Ok(Self { control, waiter })
+    }
+
+    /// Waits for the end of the run; the trace is finished then.
+    ///
+    /// # Errors
+    /// If the run could not be ended properly.
+    pub fn wait(self) -> Result<Ended, Failure> {
+        let outcome = match self.waiter.join() {
+            Ok(outcome) => outcome.map_err(failure)?,
+            Err(_) => return Err(anyhow!("the thread that waits for the guest panicked").into()),
+        };
+        let failure = outcome.failure.map(failure);
+        Ok(Ended { why: outcome.why, duration_ns: outcome.duration_ns, failure })
+    }
+
+    /// Ends the run because of a signal.
+    pub fn interrupt(&self) {
+        self.control.stop(Actor::Signal);
+    }
+}
+
+impl Guest for Live {
+    fn machine(&self) -> Machine {
+        match self.control.state() {
+            MachineState::Running => Machine::Running,
+            MachineState::Paused { by } => Machine::Paused { by },
+            MachineState::Stopped { why } => Machine::Stopped { why },
+        }
+    }
+
+    fn pause(&self) -> anyhow::Result<()> {
+        Ok(self.control.pause(Actor::User)?)
+    }
+
+    fn resume(&self) -> anyhow::Result<()> {
+        Ok(self.control.resume(Actor::User)?)
+    }
+
+    fn step(&self, vcpu: u8) -> anyhow::Result<u64> {
+        Ok(self.control.step(vcpu, Actor::User)?.to)
+    }
+
+    fn stop(&self) {
+        self.control.stop(Actor::User);
+    }
+}
+
+/// The built-in guests.
+///
+/// # Errors
+/// None here; a build without guests has one.
+pub fn guests() -> Result<Vec<GuestInfo>, Failure> {
+    let info = |guest: &vmm_lite::guests::Guest| GuestInfo {
+        name: guest.name,
+        about: guest.about,
+        demonstrates: guest.demonstrates,
+        vcpus: guest.default_vcpus,
+        options: guest.options.iter().map(|option| (option.key, option.default, option.about)).collect(),
+    };
+    Ok(vmm_lite::guests::all().iter().map(info).collect())
+}
+
+/// What this host's KVM can and cannot do.
+///
+/// # Errors
+/// If it has no usable KVM.
+pub fn doctor() -> Result<Diagnosis, Failure> {
+    let found = vmm_lite::doctor().map_err(failure)?;
+    Ok(Diagnosis { host: found.host, calibration: found.calibration })
+}
+
+fn config(request: &Request) -> Result<Config, Failure> {
+    let options = &request.options;
+    let image = image(&request.guest)?;
+    let default_vcpus = match image {
+        Image::Builtin(guest) => guest.default_vcpus,
+        Image::File(_) => 1,
+    };
+    let traps = options.traps.parse().map_err(|error: String| anyhow!(error));
+    Ok(Config {
+        image,
+        vcpus: options.cpus.unwrap_or(default_vcpus),
+        memory_bytes: options.memory,
+        append: options.append.clone(),
+        traps: traps.context("--traps").map_err(|error| Failure::new(Code::Usage, error))?,
+        on_full: match options.on_full {
+            OnFull::Wait => vmm_lite::OnFull::Wait,
+            OnFull::Drop => vmm_lite::OnFull::Drop,
+        },
+        timeout: options.timeout,
+        trace: request.trace.clone(),
+        start_paused: false,
+        command: command_line(),
+    })
+}
+
+/// A built-in guest's name comes before a file's.
+fn image(guest: &str) -> Result<Image, Failure> {
+    if let Some(guest) = vmm_lite::guests::find(guest) {
+        return Ok(Image::Builtin(guest));
+    }
+    let path = Path::new(guest);
+    if path.exists() {
+        return Ok(Image::File(path.to_owned()));
+    }
+    let names: Vec<&str> = vmm_lite::guests::all().iter().map(|guest| guest.name).collect();
+    let names = names.join(", ");
+    let error = anyhow!("{guest} is neither a built-in guest ({names}) nor a file nor a command");
+    Err(Failure::new(Code::Usage, error))
+}
+
+fn failure(error: Error) -> Failure {
+    let code = match error {
+        _ if error.is_host() => Code::Host,
+        Error::Setting { .. }
+        | Error::ReadImage { .. }
+        | Error::UnknownImage { .. }
+        | Error::DamagedImage { .. }
+        | Error::ImageTooLarge { .. }
+        | Error::ImageTooLow { .. }
+        | Error::CreateTrace { .. } => Code::Usage,
+        _ => Code::Failed,
+    };
+    // Its message names its cause already.
+    Failure::new(code, anyhow!("{error}"))
+}
+
+/// As it would be typed: the trace is for others, who have the program somewhere else.
+fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    std::iter::once("vmscope".to_owned()).chain(arguments).collect()
+}

@@ -1,0 +1,77 @@
+//! This build cannot run guests; traces it can replay.
+
+use std::convert::Infallible;
+
+use super::{Diagnosis, Ended, GuestInfo, Request};
+use crate::cli::{Code, Failure};
+use crate::guest::{Guest, Machine};
+
+/// There is none.
+#[derive(Debug)]
+pub struct Live(Infallible);
+
+impl Live {
+    /// Says that it cannot.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn start(_: &Request) -> Result<Self, Failure> {
+        Err(cannot())
+    }
+
+    /// The end of the run.
+    ///
+    /// # Errors
+    /// If the run could not be ended properly.
+    pub fn wait(self) -> Result<Ended, Failure> {
+        match self.0 {}
+    }
+
+    /// Ends the run because of a signal.
+    pub fn interrupt(&self) {
+        match self.0 {}
+    }
+}
+
+impl Guest for Live {
+    fn machine(&self) -> Machine {
+        match self.0 {}
+    }
+
+    fn pause(&self) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
+    fn resume(&self) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
+    fn step(&self, _: u8) -> anyhow::Result<u64> {
+        match self.0 {}
+    }
+
+    fn stop(&self) {
+        match self.0 {}
+    }
+}
+
+/// The built-in guests.
+///
+/// # Errors
+/// Always.
+pub fn guests() -> Result<Vec<GuestInfo>, Failure> {
+    Err(cannot())
+}
+
+/// What this host's KVM can and cannot do.
+///
+/// # Errors
+/// Always.
+pub fn doctor() -> Result<Diagnosis, Failure> {
+    Err(cannot())
+}
+
+fn cannot() -> Failure {
+    let why = "this build of vmscope cannot run guests: it needs Linux on x86-64 and the feature 'live'";
+    Failure::new(Code::Host, anyhow::anyhow!(why))
+}

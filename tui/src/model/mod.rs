@@ -1,0 +1,11 @@
+//! What the UI knows about a trace: totals that grow with it and never with its length, and the events in view.
+
+pub mod activity;
+pub mod class;
+pub mod console;
+pub mod search;
+pub mod statistics;
+pub mod strip;
+pub mod summary;
+
+pub use summary::Summary;

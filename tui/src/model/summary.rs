@@ -1,0 +1,73 @@
+//! Everything the UI keeps about all events read so far.
+
+use std::collections::BTreeMap;
+
+use trace_format::event::{Event, MACHINE, Payload, StopReason, VcpuState};
+use trace_format::header::Header;
+
+use super::activity::Activity;
+use super::console::Console;
+use super::statistics::Statistics;
+
+/// The most counters that are kept; a guest that makes up more names than this does not count.
+const MAX_COUNTERS: usize = 64;
+
+/// Totals of a trace, of bounded size.
+pub struct Summary {
+    /// Number of events.
+    pub events: u64,
+    /// Time of the last one, ns.
+    pub last_time: u64,
+    /// Events that the trace says are missing.
+    pub lost: u64,
+    /// How the run ended.
+    pub ended: Option<StopReason>,
+    /// Exits, traps, IPIs.
+    pub statistics: Statistics,
+    /// When which vCPU was busy.
+    pub activity: Activity,
+    /// The guest's output.
+    pub console: Console,
+    /// What the guest counted itself, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    /// Of no events yet.
+    #[must_use]
+    pub fn new(header: &Header) -> Self {
+        Self {
+            events: 0,
+            last_time: 0,
+            lost: 0,
+            ended: None,
+            statistics: Statistics::default(),
+            activity: Activity::new(header.vcpus),
+            console: Console::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the next event.
+    pub fn add(&mut self, event: &Event) {
+        self.events += 1;
+        self.last_time = self.last_time.max(event.time);
+        self.statistics.add(event);
+        self.activity.add(event);
+        match &event.payload {
+            Payload::Console(output) => self.console.write(&output.bytes),
+            Payload::Lost(lost) => self.lost = self.lost.saturating_add(lost.count),
+            Payload::Counter(counter) => {
+                if let Some(value) = self.counters.get_mut(counter.name.as_str()) {
+                    *value = counter.value;
+                } else if self.counters.len() < MAX_COUNTERS {
+                    self.counters.insert(counter.name.to_string(), counter.value);
+                }
+            }
+            Payload::State(VcpuState::Stopped { why }) if event.vcpu == MACHINE => {
+                self.ended = Some(why.clone());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A session of the UI on a terminal: keys in, frames out, commands to the guest.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crossterm::event::{self, Event, KeyEventKind};
+
+use crate::app::App;
+use crate::app::action::Command;
+use crate::guest::{Guest, Machine};
+use crate::keep::Temporary;
+use crate::signals::Signals;
+use crate::terminal::Screen;
+
+/// How often a trace that may grow is looked at.
+const GROWING: Duration = Duration::from_millis(50);
+/// How often signals are looked for when nothing else can happen.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// What a session works with.
+pub struct Session<'a> {
+    /// The state, already with its trace.
+    pub app: &'a mut App,
+    /// The guest to control, if there is one.
+    pub guest: Option<&'a dyn Guest>,
+    /// The temporary trace that the user may want to keep.
+    pub temporary: Option<&'a mut Temporary>,
+    /// Ends the session.
+    pub signals: &'a Signals,
+}
+
+impl Session<'_> {
+    /// Runs until the user leaves or a signal comes. The guest is left as it is.
+    ///
+    /// # Errors
+    /// If the terminal cannot be used.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let mut screen = Screen::take().context("cannot take over the terminal")?;
+        self.app.resize(screen.size()?);
+        let mut stale = true;
+        while !self.signals.came() {
+            if let Some(guest) = self.guest {
+                stale |= self.app.set_machine(Some(guest.machine()));
+            }
+            let tick = self.app.tick();
+            self.keep_if_finished();
+            if stale | tick.changed {
+                screen.draw(self.app)?;
+            }
+            stale = false;
+            let mut wait = match tick.behind {
+                true => Duration::ZERO,
+                false if self.app.reader().is_finished() => IDLE,
+                false => GROWING,
+            };
+            while event::poll(wait)? {
+                stale = true;
+                wait = Duration::ZERO;
+                let command = match event::read()? {
+                    Event::Key(key) if key.kind != KeyEventKind::Release => self.app.key(key),
+                    Event::Resize(columns, rows) => {
+                        self.app.resize((columns, rows).into());
+                        None
+                    }
+                    _ => None,
+                };
+                match command {
+                    Some(Command::Quit) => return Ok(()),
+                    Some(Command::Suspend) => screen.suspend()?,
+                    Some(command) => self.carry_out(command),
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let result = match (command, self.guest) {
+            (Command::Pause, Some(guest)) => guest.pause(),
+            (Command::Resume, Some(guest)) => guest.resume(),
+            (Command::Step { vcpu }, Some(guest)) => guest.step(vcpu).map(|rip| self.tell_where(vcpu, rip)),
+            (Command::Save { path }, _) => self.save(path),
+            (
+                Command::Quit | Command::Suspend | Command::Pause | Command::Resume | Command::Step { .. },
+                _,
+            ) => Ok(()),
+        };
+        if let Err(error) = result {
+            self.app.complain(error.as_ref());
+        }
+    }
+
+    fn tell_where(&mut self, vcpu: u8, rip: u64) {
+        let symbol = match self.app.header().symbolize(rip) {
+            Some((symbol, offset)) => format!(", {}+{offset:#x}", symbol.name),
+            None => String::new(),
+        };
+        self.app.tell(format!("vCPU {vcpu} is at {rip:#x}{symbol}"));
+    }
+
+    fn save(&mut self, path: std::path::PathBuf) -> anyhow::Result<()> {
+        let Some(temporary) = self.temporary.as_mut() else { return Ok(()) };
+        temporary.keep_as(path.clone())?;
+        self.app.set_saved(path.clone());
+        if !self.ended() {
+            self.app.tell(format!("the trace will be kept as {}", path.display()));
+        }
+        self.keep_if_finished();
+        Ok(())
+    }
+
+    fn ended(&self) -> bool {
+        self.guest.is_none_or(|guest| matches!(guest.machine(), Machine::Stopped { .. }))
+            && self.app.reader().is_finished()
+    }
+
+    /// Writes the trace to where it is wanted as soon as it is complete.
+    fn keep_if_finished(&mut self) {
+        if !self.ended() {
+            return;
+        }
+        match self.temporary.as_mut().map(|temporary| temporary.write()) {
+            Some(Ok(Some(path))) => self.app.tell(format!("saved as {}", path.display())),
+            Some(Err(error)) => self.app.complain(error.as_ref()),
+            Some(Ok(None)) | None => {}
+        }
+    }
+}

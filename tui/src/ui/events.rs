@@ -1,0 +1,60 @@
+//! The event list: number, time, vCPU, and a line of text.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+use trace_format::event::{Event, MACHINE};
+
+use super::text;
+use crate::app::App;
+use crate::model::class::Class;
+
+pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let theme = app.settings().theme;
+    let window = app.window();
+    if window.events.is_empty() {
+        Line::styled("no events yet", theme.dim()).render(area, buffer);
+        return;
+    }
+    for (number, (event, row)) in (window.first..).zip(window.events.iter().zip(area.rows())) {
+        let selected = number == app.cursor();
+        match event {
+            Some(event) => line(app, event, selected).render(row, buffer),
+            None => Line::styled(" an event that cannot be read", theme.bad()).render(row, buffer),
+        }
+        if selected {
+            buffer.set_style(row, theme.selected());
+        }
+    }
+}
+
+/// Where the cursor is, for the lower border.
+pub(super) fn position(app: &App) -> Line<'static> {
+    let events = app.known();
+    let follows = if app.follows() && !app.reader().is_finished() { ", following" } else { "" };
+    let at = if events == 0 { 0 } else { app.cursor() + 1 };
+    Line::from(format!(" {} of {}{follows} ", text::count(at), text::count(events))).right_aligned()
+}
+
+fn line(app: &App, event: &Event, selected: bool) -> Line<'static> {
+    let theme = app.settings().theme;
+    let vcpu = if event.vcpu == MACHINE { " m".to_owned() } else { format!("{:>2}", event.vcpu) };
+    // On the selected line the reversal has to be even.
+    let dim = if selected { Style::new() } else { theme.dim() };
+    let class = if selected { Style::new() } else { theme.class(Class::of(&event.payload)) };
+    Line::from(vec![
+        Span::raw(if selected { "▸" } else { " " }),
+        Span::styled(seconds(event.time, app.summary().last_time), dim),
+        Span::raw(format!(" {vcpu} ")),
+        Span::styled(format!("{:<8} ", event.payload.kind().label()), class),
+        Span::raw(event.describe(app.header()).to_string()),
+    ])
+}
+
+/// Seconds to the microsecond, as wide as the `longest` time needs.
+fn seconds(ns: u64, longest: u64) -> String {
+    let width = (longest / 1_000_000_000).checked_ilog10().map_or(1, |digits| digits as usize + 1);
+    format!("{:>width$}.{:06}", ns / 1_000_000_000, ns / 1000 % 1_000_000)
+}

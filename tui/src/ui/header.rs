@@ -1,0 +1,90 @@
+//! The first line: which guest, what it is doing, how much is known, at which cost.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+use trace_format::event::StopReason;
+
+use super::text;
+use crate::app::App;
+use crate::guest::Machine;
+
+pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let theme = app.settings().theme;
+    if let Some(banner) = &app.settings().banner {
+        Line::styled(format!(" {banner}"), theme.warning().add_modifier(Modifier::REVERSED))
+            .render(area, buffer);
+        return;
+    }
+    let summary = app.summary();
+    let header = app.header();
+    let (state, style) = state(app);
+    let mut parts = vec![
+        Span::styled(
+            format!(" {} · {} vCPU", text::escape(&header.guest), header.vcpus),
+            Style::new().add_modifier(Modifier::BOLD),
+        ),
+        Span::styled(state, style),
+        Span::raw(format!("{} events", text::count(summary.events))),
+        Span::raw(text::duration(summary.last_time)),
+    ];
+    let damage = app.reader().damage();
+    if app.reader().is_finished() && !damage.is_empty() {
+        parts.push(Span::styled(format!("damaged in {} places", damage.len()), theme.bad()));
+    }
+    if summary.lost > 0 {
+        parts.push(Span::styled(format!("{} lost", text::count(summary.lost)), theme.bad()));
+    } else {
+        parts.push(Span::raw("0 lost"));
+    }
+    if let Some(share) = summary.statistics.handling_share() {
+        parts.push(Span::raw(format!("{} in exits", text::percent(share))));
+    }
+    let mut line = Line::default();
+    for part in parts {
+        let separator = if line.spans.is_empty() { "" } else { " │ " };
+        // What does not fit is left out as a whole: half a number would be another number.
+        if line.width() + separator.chars().count() + part.width() <= usize::from(area.width) {
+            line.push_span(Span::styled(separator, theme.dim()));
+            line.push_span(part);
+        }
+    }
+    line.render(area, buffer);
+}
+
+/// What the run is doing or how it ended.
+fn state(app: &App) -> (String, Style) {
+    let theme = app.settings().theme;
+    let (known, len) = (app.known(), app.reader().len());
+    let reading = known < len;
+    let ended = |why: &StopReason| {
+        let good = matches!(why, StopReason::GuestExit { status: 0 } | StopReason::Ended { .. });
+        (brief(why), if good { theme.good() } else { theme.bad() })
+    };
+    match (app.machine(), &app.summary().ended) {
+        _ if reading && app.machine().is_none() => {
+            (format!("reading, {}", text::percent(known as f64 / len as f64)), theme.warning())
+        }
+        (Some(Machine::Running), _) => ("running".into(), theme.good()),
+        (Some(Machine::Paused { by }), _) => (format!("paused by {}", by.name()), theme.warning()),
+        (Some(Machine::Stopped { why }), _) | (None, Some(why)) => ended(why),
+        (None, None) if app.reader().is_finished() => ("ended without a reason".into(), theme.warning()),
+        (None, None) if app.follows() => ("growing".into(), theme.good()),
+        (None, None) => ("unfinished".into(), theme.warning()),
+    }
+}
+
+/// Few words for why a run ended; the event itself has more.
+fn brief(why: &StopReason) -> String {
+    match why {
+        StopReason::GuestExit { status } => format!("exited with {status}"),
+        StopReason::Reset => "ended: reset".into(),
+        StopReason::TripleFault => "ended: triple fault".into(),
+        StopReason::Deadlock => "ended: all halted for ever".into(),
+        StopReason::HostError => "ended: KVM failed".into(),
+        StopReason::Timeout => "ended: timeout".into(),
+        StopReason::Ended { by } => format!("ended by {}", by.name()),
+    }
+}

@@ -1,0 +1,197 @@
+//! What every pane looks like on a small and on a large terminal, and how keys move through them.
+
+mod synthetic;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::Size;
+use trace_format::{Kind, Reader};
+use vmscope::app::action::{Action, Command, Motion};
+use vmscope::app::{App, Focus, Settings};
+use vmscope::guest::Machine;
+use vmscope::ui;
+use vmscope::ui::theme::Theme;
+
+const SIZES: [Size; 2] = [Size::new(80, 24), Size::new(160, 50)];
+
+fn app() -> App {
+    let reader = synthetic::trace().expect("a trace in memory is readable");
+    let mut app = App::new(reader, Settings::plain());
+    app.read_all();
+    app
+}
+
+fn snapshot(app: &mut App, size: Size) -> String {
+    ui::snapshot(app, size).expect("a terminal in memory does not fail")
+}
+
+fn press(app: &mut App, keys: &str) -> Option<Command> {
+    keys.chars().filter_map(|c| app.key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))).last()
+}
+
+fn select(app: &mut App, kind: Kind, nth: usize) {
+    app.update(Action::Move(Motion::First));
+    let mut found = 0;
+    for number in 0..app.known() {
+        app.select(number);
+        if app.selected().is_some_and(|event| event.payload.kind() == kind) {
+            found += 1;
+            if found == nth {
+                app.update(Action::Details);
+                return;
+            }
+        }
+    }
+    panic!("there is no {nth}th {}", kind.name());
+}
+
+#[test]
+fn every_pane_at_every_size() {
+    for size in SIZES {
+        for focus in Focus::ALL {
+            let mut app = app();
+            app.resize(size);
+            select(&mut app, Kind::IpiAccepted, 4);
+            app.focus(focus);
+            let name = format!("{}-{}x{}", focus.name(), size.width, size.height);
+            insta::assert_snapshot!(name.as_str(), snapshot(&mut app, size));
+            app.update(Action::Maximize);
+            insta::assert_snapshot!(format!("{name}-maximized"), snapshot(&mut app, size));
+        }
+    }
+}
+
+#[test]
+fn a_zoomed_timeline_shows_arrows_and_handlers() {
+    let mut app = app();
+    app.resize(SIZES[1]);
+    select(&mut app, Kind::Ipi, 5);
+    app.focus(Focus::Timeline);
+    press(&mut app, "+++");
+    insta::assert_snapshot!("timeline-zoomed", snapshot(&mut app, SIZES[1]));
+    press(&mut app, "e");
+    insta::assert_snapshot!("timeline-zoomed-maximized", snapshot(&mut app, SIZES[1]));
+}
+
+#[test]
+fn walks_are_drawn_as_their_levels() {
+    let mut app = app();
+    app.resize(SIZES[0]);
+    select(&mut app, Kind::Walk, 1);
+    press(&mut app, "e");
+    insta::assert_snapshot!("walk-mapped", snapshot(&mut app, SIZES[0]));
+    select(&mut app, Kind::Walk, 2);
+    insta::assert_snapshot!("walk-fault", snapshot(&mut app, SIZES[0]));
+}
+
+#[test]
+fn help_prompt_and_banner() {
+    let mut app = app();
+    app.resize(SIZES[0]);
+    press(&mut app, "?");
+    insta::assert_snapshot!("help", snapshot(&mut app, SIZES[0]));
+    let settings = Settings { temporary: true, banner: Some("no /dev/kvm here".into()), ..Settings::plain() };
+    let mut app = App::new(synthetic::trace().expect("readable"), settings);
+    app.read_all();
+    app.resize(SIZES[0]);
+    press(&mut app, "w");
+    insta::assert_snapshot!("prompt", snapshot(&mut app, SIZES[0]));
+    assert_eq!(
+        app.key(KeyEvent::from(KeyCode::Enter)),
+        Some(Command::Save { path: "tlb-shootdown.vmt".into() })
+    );
+}
+
+#[test]
+fn a_small_terminal_says_so() {
+    insta::assert_snapshot!("too-small", snapshot(&mut app(), Size::new(40, 10)));
+}
+
+#[test]
+fn following_stops_when_scrolling_up_and_goes_on_at_the_end() {
+    let settings = Settings { follow: true, ..Settings::plain() };
+    let file = synthetic::unfinished(120).expect("a trace in memory");
+    let mut app = App::new(Reader::from_bytes(file).expect("readable"), settings);
+    app.read_all();
+    app.resize(SIZES[0]);
+    assert_eq!((app.cursor(), app.follows()), (119, true));
+    press(&mut app, "k");
+    assert_eq!((app.cursor(), app.follows()), (118, false));
+    press(&mut app, "gg");
+    assert_eq!((app.cursor(), app.follows()), (0, false));
+    press(&mut app, "G");
+    assert_eq!((app.cursor(), app.follows()), (119, true));
+    insta::assert_snapshot!("growing", snapshot(&mut app, SIZES[0]));
+}
+
+#[test]
+fn alike_events_are_found_both_ways() {
+    let mut app = app();
+    app.resize(SIZES[0]);
+    select(&mut app, Kind::Walk, 1);
+    let first = app.cursor();
+    press(&mut app, "n");
+    let second = app.cursor();
+    assert!(second > first);
+    assert_eq!(app.selected().map(|event| event.payload.kind()), Some(Kind::Walk));
+    press(&mut app, "N");
+    assert_eq!(app.cursor(), first);
+    press(&mut app, "N");
+    assert_eq!((app.cursor(), app.message().map(|m| m.text.as_str())), (first, Some("no earlier walk")));
+    press(&mut app, "]");
+    assert_eq!(app.selected().map(|event| event.vcpu), Some(1));
+}
+
+#[test]
+fn the_timeline_stays_around_the_cursor() {
+    let mut app = app();
+    app.resize(SIZES[0]);
+    select(&mut app, Kind::Ipi, 3);
+    press(&mut app, "++++");
+    let time = app.selected().map(|event| event.time).expect("an event is selected");
+    let view = app.view();
+    assert!((view.start..view.end()).contains(&time));
+    press(&mut app, "lllllllllllllllllllllllll");
+    assert!(app.view().start > time, "panned away");
+    press(&mut app, "n");
+    let time = app.selected().map(|event| event.time).expect("an event is selected");
+    let view = app.view();
+    assert!((view.start..view.end()).contains(&time), "the view follows the cursor");
+    press(&mut app, "0");
+    assert_eq!(app.view().start, 0);
+}
+
+#[test]
+fn keys_reach_the_guest_only_when_there_is_one() {
+    let mut app = app();
+    app.resize(SIZES[0]);
+    assert_eq!(press(&mut app, " "), None);
+    assert!(app.message().is_some_and(|message| message.text.contains("recorded")));
+    app.set_machine(Some(Machine::Running));
+    assert_eq!(press(&mut app, "s"), None, "a running guest is not stepped");
+    assert_eq!(press(&mut app, " "), Some(Command::Pause));
+    app.set_machine(Some(Machine::Paused { by: trace_format::event::Actor::User }));
+    assert_eq!(press(&mut app, "s"), Some(Command::Step { vcpu: 0 }));
+    assert_eq!(press(&mut app, " "), Some(Command::Resume));
+    assert_eq!(press(&mut app, "q"), Some(Command::Quit));
+}
+
+#[test]
+fn no_foreign_byte_reaches_the_terminal() {
+    let mut app = app();
+    for size in SIZES {
+        for number in 0..app.known() {
+            app.select(number);
+            app.update(Action::Details);
+            let screen = snapshot(&mut app, size);
+            assert!(!screen.contains(|c: char| c.is_control() && c != '\n'), "event {number}");
+        }
+    }
+}
+
+#[test]
+fn colour_changes_nothing_but_colour_and_the_timeline() {
+    let reader = synthetic::trace().expect("readable");
+    let mut app = App::new(reader, Settings { theme: Theme { color: true }, ..Settings::plain() });
+    app.read_all();
+    insta::assert_snapshot!("colour", snapshot(&mut app, SIZES[0]));
+}

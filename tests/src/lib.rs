@@ -1,1 +1,5 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: skips that can be seen, runs of guests, and the vmscope program.
+
+pub mod program;
+pub mod run;
+pub mod skip;

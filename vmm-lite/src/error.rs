@@ -35,7 +35,7 @@ pub enum Error {
         purpose: &'static str,
     },
     /// A KVM ioctl failed.
-    #[error("{operation} failed: {source}")]
+    #[error("{operation} failed")]
     Kvm {
         /// The ioctl.
         operation: &'static str,
@@ -43,7 +43,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A system call failed.
-    #[error("cannot {operation}: {source}")]
+    #[error("cannot {operation}")]
     Os {
         /// What was attempted.
         operation: &'static str,
@@ -51,7 +51,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Guest memory could not be had.
-    #[error("cannot get {} MiB of memory for the guest: {source}; try --memory with less", bytes >> 20)]
+    #[error("cannot get {} MiB of memory for the guest; try --memory with less", bytes >> 20)]
     Memory {
         /// How much.
         bytes: u64,
@@ -69,7 +69,7 @@ pub enum Error {
         value: String,
     },
     /// An image cannot be read.
-    #[error("cannot read the image {}: {source}", path.display())]
+    #[error("cannot read the image {}", path.display())]
     ReadImage {
         /// Its path.
         path: PathBuf,
@@ -171,7 +171,7 @@ pub enum Error {
         instruction: String,
     },
     /// The trace's file could not be made.
-    #[error("cannot create the trace {}: {source}", path.display())]
+    #[error("cannot create the trace {}", path.display())]
     CreateTrace {
         /// Its path.
         path: PathBuf,
@@ -179,7 +179,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The trace could not be written.
-    #[error("cannot write the trace {}: {source}", path.display())]
+    #[error("cannot write the trace {}", path.display())]
     Trace {
         /// Its path.
         path: PathBuf,

@@ -152,8 +152,7 @@ fn failure(error: Error) -> Failure {
         | Error::CreateTrace { .. } => Code::Usage,
         _ => Code::Failed,
     };
-    // Its message names its cause already.
-    Failure::new(code, anyhow!("{error}"))
+    Failure::new(code, error)
 }
 
 /// As it would be typed: the trace is for others, who have the program somewhere else.

@@ -1,0 +1,211 @@
+//! Guests run through the monitor's own interface.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use trace_format::event::{Exit, ExitReason, Payload, StopReason};
+use trace_format::{Event, Header, Kind, Reader};
+use vmm_lite::{Config, Image, OnFull, Outcome, TrapSelection, Vm, guests};
+
+/// A guest to run: what is not set is as `vmscope record` has it.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Everything but where the trace goes.
+    pub config: Config,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What its trace says of it.
+    pub header: Header,
+    /// Every event.
+    pub events: Vec<Event>,
+    /// Where the trace is, as long as this lives.
+    pub trace: PathBuf,
+    _directory: TempDir,
+}
+
+/// A run that goes on.
+#[derive(Debug)]
+pub struct Started {
+    /// The guest.
+    pub vm: Vm,
+    /// Where its trace is.
+    pub trace: PathBuf,
+    directory: TempDir,
+}
+
+impl Guest {
+    /// The built-in guest `name`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn new(name: &str, vcpus: u8) -> Self {
+        let guest = guests::find(name).unwrap_or_else(|| panic!("no guest {name}"));
+        Self {
+            config: Config {
+                image: Image::Builtin(guest),
+                vcpus,
+                memory_bytes: 64 << 20,
+                append: String::new(),
+                traps: TrapSelection::ALL,
+                on_full: OnFull::Wait,
+                timeout: Some(Duration::from_secs(120)),
+                trace: None,
+                start_paused: false,
+                command: vec!["test".to_owned()],
+            },
+        }
+    }
+
+    /// With this command line.
+    #[must_use]
+    pub fn append(mut self, words: &str) -> Self {
+        words.clone_into(&mut self.config.append);
+        self
+    }
+
+    /// Recording these traps.
+    #[must_use]
+    pub fn traps(mut self, traps: TrapSelection) -> Self {
+        self.config.traps = traps;
+        self
+    }
+
+    /// Paused before its first instruction.
+    #[must_use]
+    pub fn paused(mut self) -> Self {
+        self.config.start_paused = true;
+        self
+    }
+
+    /// Starts it with a trace.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(mut self) -> Started {
+        let directory = tempfile::tempdir().unwrap_or_else(|e| panic!("a temporary directory: {e}"));
+        let trace = directory.path().join("t.vmt");
+        self.config.trace = Some(trace.clone());
+        let vm = Vm::start(self.config).unwrap_or_else(|e| panic!("start: {e}"));
+        Started { vm, trace, directory }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn run(self) -> Run {
+        self.start().finish()
+    }
+}
+
+impl Started {
+    /// Waits for the end and reads the trace.
+    ///
+    /// # Panics
+    /// When the monitor or the trace is broken.
+    #[must_use]
+    pub fn finish(self) -> Run {
+        let Self { vm, trace, directory } = self;
+        let outcome = vm.wait().unwrap_or_else(|e| panic!("wait: {e}"));
+        let mut reader = Reader::open(&trace).unwrap_or_else(|e| panic!("open: {e}"));
+        let header = reader.header().clone();
+        let events = reader.forward(0).map(|e| e.unwrap_or_else(|e| panic!("read: {e}")).1).collect();
+        Run { outcome, header, events, trace, _directory: directory }
+    }
+}
+
+impl Run {
+    /// The guest found nothing wrong with itself.
+    ///
+    /// # Panics
+    /// When it did: the message has its output.
+    pub fn assert_well(&self) {
+        assert_eq!(
+            self.outcome.why,
+            StopReason::GuestExit { status: 0 },
+            "{:?}\n{}",
+            self.outcome.failure,
+            self.console()
+        );
+    }
+
+    /// What the guest printed, all devices together.
+    #[must_use]
+    pub fn console(&self) -> String {
+        let bytes: Vec<u8> = self
+            .events
+            .iter()
+            .filter_map(|e| match &e.payload {
+                Payload::Console(output) => Some(output.bytes.iter().copied()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What the guest counted itself.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.events
+            .iter()
+            .filter_map(|e| match &e.payload {
+                Payload::Counter(counter) => Some((counter.name.to_string(), counter.value)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// How many events of a kind there are.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.count_where(|payload| payload.kind() == kind)
+    }
+
+    /// How many events have a payload like this.
+    #[must_use]
+    pub fn count_where(&self, wanted: impl Fn(&Payload) -> bool) -> u64 {
+        self.events.iter().filter(|e| wanted(&e.payload)).count() as u64
+    }
+
+    /// How many exits have a reason like this.
+    #[must_use]
+    pub fn exits(&self, wanted: impl Fn(&ExitReason) -> bool) -> u64 {
+        self.count_where(|payload| matches!(payload, Payload::Exit(Exit { reason, .. }) if wanted(reason)))
+    }
+
+    /// How many traps have this vector.
+    #[must_use]
+    pub fn traps(&self, vector: u16) -> u64 {
+        self.count_where(|payload| matches!(payload, Payload::Trap(trap) if trap.vector == vector))
+    }
+
+    /// gva of a symbol.
+    ///
+    /// # Panics
+    /// When the image has none of this name.
+    #[must_use]
+    pub fn symbol(&self, name: &str) -> u64 {
+        symbol(&self.header, name)
+    }
+}
+
+/// gva of a symbol in a trace's header.
+///
+/// # Panics
+/// When there is none of this name.
+#[must_use]
+pub fn symbol(header: &Header, name: &str) -> u64 {
+    let found = header.symbols.iter().find(|symbol| symbol.name == name);
+    found.unwrap_or_else(|| panic!("no symbol {name}")).address
+}

@@ -1,0 +1,93 @@
+//! Offline commands over recorded traces.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use vmscope_tests::program;
+
+fn replay(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_report_for_scripts_has_what_is_promised() {
+    let json = program::expect(0, &["report", &replay("tlb-shootdown-4.vmt"), "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for field in
+        ["events", "bytes", "lost", "duration_ns", "vcpus", "by_kind", "exits", "traps", "ipis", "guest"]
+    {
+        assert!(!report[field].is_null(), "{field}");
+    }
+    for quantile in ["min", "mean", "p50", "p90", "p99", "p999", "max"] {
+        assert!(report["exits"][0]["guest_ns"][quantile].is_number(), "{quantile}");
+        assert!(report["exits"][0]["handling_ns"][quantile].is_number(), "{quantile}");
+        assert!(report["ipis"]["latency_ns"][quantile].is_number(), "{quantile}");
+    }
+    assert_eq!(report["guest"]["exit_status"], 0);
+    assert_eq!(report["guest"]["counters"]["ipis"], report["ipis"]["sent"]);
+    assert_eq!(report["by_kind"]["ipi"], report["ipis"]["sent"]);
+}
+
+#[test]
+fn events_are_a_line_each() {
+    let trace = replay("hello.vmt");
+    let text = program::expect(0, &["events", &trace]);
+    let json = program::expect(0, &["events", &trace, "--format", "json"]);
+    assert_eq!(text.lines().count(), json.lines().count());
+    for line in json.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(event["time"].is_number() || event["time_ns"].is_number(), "{line}");
+    }
+    insta::assert_snapshot!("hello-events", text.lines().take(12).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let trace = replay("exit-storm.vmt");
+    let mut child =
+        program::command(&["events", &trace]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 16];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap(); // and closes the pipe
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn check_tells_good_from_bad() {
+    let trace = replay("tlb-shootdown-2.vmt");
+    assert!(program::expect(0, &["check", &trace]).contains("intact, finished"));
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bad.vmt");
+    let bad = path.to_str().unwrap();
+    let mut bytes = fs::read(&trace).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&path, &bytes).unwrap();
+    assert!(program::expect(4, &["check", bad]).contains("damaged"));
+
+    fs::write(&path, b"no trace at all").unwrap();
+    let output = program::run(&["check", bad]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a vmscope trace"));
+    assert_eq!(program::run(&["check", "/no/such/file"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_replay_without_a_terminal_is_a_report() {
+    let said = program::expect(0, &["replay", &replay("trap-forwarding.vmt")]);
+    assert!(said.contains("trap-forwarding") && said.contains("page-fault"), "{said}");
+}
+
+#[test]
+fn guests_are_listed() {
+    let said = program::expect(0, &["guests"]);
+    for name in ["hello", "real-mode", "trap-forwarding", "demand-paging", "tlb-shootdown", "exit-storm"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+}

@@ -1,0 +1,137 @@
+//! A trace survives whatever ends its run.
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use trace_format::event::{Actor, Payload, StopReason, VcpuState};
+use trace_format::{Reader, verify};
+use vmm_lite::OnFull;
+use vmscope_tests::program;
+use vmscope_tests::run::Guest;
+use vmscope_tests::skip::kvm_or_skip;
+
+/// Starts a recording that would take minutes, and waits until some of it is in the file.
+fn record(trace: &Path) -> Child {
+    let path = trace.to_str().unwrap();
+    let mut child = program::command(&["record", "exit-storm", "--append", "count=1000000000", "-o", path])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if Reader::open(trace).is_ok_and(|reader| reader.len() > 1000) {
+            return child;
+        }
+        if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
+            drop(child.kill());
+            panic!("nothing was recorded");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(child: &Child, signal: i32) {
+    let status = std::process::Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn last_state(reader: &mut Reader) -> Option<VcpuState> {
+    let end = reader.len();
+    reader.backward(end).find_map(|event| match event.unwrap().1.payload {
+        Payload::State(state @ VcpuState::Stopped { .. }) => Some(state),
+        _ => None,
+    })
+}
+
+#[test]
+fn signals_leave_a_finished_trace() {
+    if !kvm_or_skip("signals_leave_a_finished_trace") {
+        return;
+    }
+    for number in [libc::SIGINT, libc::SIGTERM] {
+        let directory = tempfile::tempdir().unwrap();
+        let trace = directory.path().join("t.vmt");
+        let mut child = record(&trace);
+        signal(&child, number);
+        child.wait().unwrap();
+        let mut reader = Reader::open(&trace).unwrap();
+        let found = verify(&mut reader).unwrap();
+        assert!(found.is_sound() && found.finished, "signal {number}: {found:?}");
+        let why = StopReason::Ended { by: Actor::Signal };
+        assert_eq!(last_state(&mut reader), Some(VcpuState::Stopped { why }), "signal {number}");
+    }
+}
+
+#[test]
+fn a_killed_recorder_leaves_a_readable_trace() {
+    if !kvm_or_skip("a_killed_recorder_leaves_a_readable_trace") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("t.vmt");
+    let mut child = record(&trace);
+    signal(&child, libc::SIGKILL);
+    child.wait().unwrap();
+    let found = verify(&mut Reader::open(&trace).unwrap()).unwrap();
+    assert!(!found.finished && found.events > 1000, "{found:?}");
+    assert_eq!((found.out_of_order, found.wrong_summaries), (0, 0));
+    // At most the block that was being written is torn.
+    assert!(found.damage.len() <= 1, "{found:?}");
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_a_reason() {
+    if !kvm_or_skip("a_full_disk_ends_the_run_with_a_reason") {
+        return;
+    }
+    let output = program::run(&["record", "exit-storm", "--append", "count=1000000000", "-o", "/dev/full"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/dev/full") && said.contains("No space left"), "{said}");
+}
+
+#[test]
+fn a_timeout_ends_the_run() {
+    if !kvm_or_skip("a_timeout_ends_the_run") {
+        return;
+    }
+    let mut guest = Guest::new("tlb-shootdown", 2).append("rounds=100000");
+    guest.config.timeout = Some(Duration::from_millis(300));
+    let run = guest.run();
+    assert_eq!(run.outcome.why, StopReason::Timeout);
+}
+
+#[test]
+fn what_is_dropped_is_counted() {
+    if !kvm_or_skip("what_is_dropped_is_counted") {
+        return;
+    }
+    let mut guest = Guest::new("exit-storm", 1).append("count=30000");
+    guest.config.on_full = OnFull::Drop;
+    let run = guest.run();
+    run.assert_well();
+    let mut lost = 0;
+    let mut exits = 0;
+    for event in &run.events {
+        match &event.payload {
+            Payload::Lost(loss) => lost += loss.count,
+            Payload::Exit(_) => exits += 1,
+            _ => {}
+        }
+    }
+    // What the ring had no room for is missing, and no more than that.
+    assert!(exits + lost >= 30_000, "{exits} exits, {lost} lost");
+}
+
+#[test]
+fn recording_can_be_left_out() {
+    if !kvm_or_skip("recording_can_be_left_out") {
+        return;
+    }
+    drop(program::expect(0, &["record", "hello", "--no-trace"]));
+}

@@ -60,6 +60,14 @@ impl Temporary {
         Ok(Some(path))
     }
 
+    /// Leaves the file where it is, for when something has gone wrong, and tells where.
+    ///
+    /// # Errors
+    /// If the system refuses; the file goes away then.
+    pub fn leave(self) -> anyhow::Result<PathBuf> {
+        self.file.keep().context("cannot leave the temporary trace")
+    }
+
     /// Where the trace was kept.
     #[must_use]
     pub fn kept(&self) -> Option<&Path> {

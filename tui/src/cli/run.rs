@@ -1,5 +1,6 @@
 //! `vmscope run` and `vmscope record`.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,20 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
     let live = Live::start(&request)?;
     let Some(trace) = &request.trace else { return Ok(Code::Done) };
     let ended = if output::is_terminal() {
-        watch(live, trace, temporary.as_mut(), &signals)?
+        let (ended, shown) =
+            until_left(live, &signals, |live| watch(live, trace, temporary.as_mut(), &signals));
+        if let Err(panic) = shown {
+            // What was recorded until here may tell why.
+            if let Some(temporary) = temporary {
+                output::progress(&format_args!("the trace is in {}", temporary.leave()?.display()))?;
+            }
+            std::panic::resume_unwind(panic);
+        }
+        let ended = ended?;
+        if let Some(temporary) = &mut temporary {
+            temporary.write()?;
+        }
+        ended
     } else {
         let ended = wait(live, &request, &signals)?;
         offline::write_report(&mut Reader::open(trace)?, false)?;
@@ -54,35 +68,44 @@ pub(super) fn record(arguments: options::Record) -> Result<Code, Failure> {
     conclude(ended, request.trace.as_deref())
 }
 
-/// Shows a run in the UI until the user leaves, and ends it.
-fn watch(
+/// What `show` did with a run: it came back, or it panicked.
+type Shown = std::thread::Result<Result<(), Failure>>;
+
+/// Lets `show` show a run until the user leaves. Whatever becomes of it, a panic too, the run is ended and its trace
+/// finished.
+fn until_left(
     live: Live,
-    trace: &Path,
-    mut temporary: Option<&mut Temporary>,
     signals: &Signals,
-) -> Result<Ended, Failure> {
-    let shown = Reader::open(trace).map_err(Failure::from).and_then(|reader| {
-        let settings = Settings {
-            theme: Theme::from_environment(),
-            follow: true,
-            temporary: temporary.is_some(),
-            banner: None,
-        };
-        let mut app = App::new(reader, settings);
-        let temporary = temporary.as_deref_mut();
-        Ok(Session { app: &mut app, guest: Some(&live), temporary, signals }.run()?)
-    });
-    // Whatever happened to the UI, the run is ended and its trace finished.
+    show: impl FnOnce(&Live) -> Result<(), Failure>,
+) -> (Result<Ended, Failure>, std::thread::Result<()>) {
+    let shown: Shown = std::panic::catch_unwind(AssertUnwindSafe(|| show(&live)));
     if signals.came() {
         live.interrupt();
     } else {
         live.stop();
     }
-    let ended = live.wait()?;
-    if let Some(temporary) = temporary {
-        temporary.write()?;
+    let ended = live.wait();
+    match shown {
+        Ok(shown) => (shown.and(ended), Ok(())),
+        Err(panic) => (ended, Err(panic)),
     }
-    shown.map(|()| ended)
+}
+
+/// Shows a run in the UI until the user leaves.
+fn watch(
+    live: &Live,
+    trace: &Path,
+    temporary: Option<&mut Temporary>,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let settings = Settings {
+        theme: Theme::from_environment(),
+        follow: true,
+        temporary: temporary.is_some(),
+        banner: None,
+    };
+    let mut app = App::new(Reader::open(trace)?, settings);
+    Ok(Session { app: &mut app, guest: Some(live), temporary, signals }.run()?)
 }
 
 /// Waits for the end of a run, which a signal brings about, and says how it goes.
@@ -133,5 +156,31 @@ fn conclude(ended: Ended, trace: Option<&Path>) -> Result<Code, Failure> {
         Ended { why: StopReason::GuestExit { status: 0 } | StopReason::Reset, .. } => Ok(Code::Done),
         Ended { why: StopReason::Ended { .. }, .. } => Ok(Code::Done),
         _ => Ok(Code::Failed),
+    }
+}
+
+#[cfg(all(test, feature = "live", target_os = "linux", target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_ui_leaves_a_finished_trace() {
+        if std::fs::File::open("/dev/kvm").is_err() {
+            eprintln!("SKIP a_panic_of_the_ui_leaves_a_finished_trace: no /dev/kvm");
+            return;
+        }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let trace = directory.path().join("t.vmt");
+        let arguments = ["vmscope", "run", "tlb-shootdown", "--append", "rounds=100000"];
+        let cli = <options::Cli as clap::Parser>::try_parse_from(arguments).expect("a command line");
+        let Some(options::Command::Run(run)) = cli.command else { panic!("it is run") };
+        let request =
+            Request { guest: "tlb-shootdown".into(), options: run.options, trace: Some(trace.clone()) };
+        let signals = Signals::take().expect("signals");
+        let live = Live::start(&request).expect("a guest");
+        let (ended, shown) = until_left(live, &signals, |_| panic!("as a defect of the UI would"));
+        assert!(shown.is_err());
+        assert!(matches!(ended.expect("an orderly end").why, StopReason::Ended { .. }));
+        assert!(Reader::open(&trace).expect("a trace").is_finished());
     }
 }

@@ -66,6 +66,21 @@ pub(crate) struct VcpuThread {
     reset: (kvm_regs, kvm_sregs),
 }
 
+/// What the end of a vCPU's thread means to the others, even if it ends by a panic.
+struct EndOfThread<'m> {
+    machine: &'m Machine,
+    number: u8,
+}
+
+impl Drop for EndOfThread<'_> {
+    fn drop(&mut self) {
+        // After an orderly end the machine is stopped already.
+        self.machine.stop(StopReason::HostError);
+        // Others may wait for this vCPU to park: from now on it is out of the guest for good.
+        self.machine.run.order(self.number);
+    }
+}
+
 /// What comes after a look at what others want.
 enum Next {
     Enter,
@@ -113,14 +128,13 @@ impl VcpuThread {
         let Some(shared) = machine.vcpus.get(usize::from(self.number)) else { return };
         // Set once, here.
         drop(shared.thread.set(thread::current()));
+        let _guard = EndOfThread { machine: &machine, number: self.number };
         let outcome = self.vcpu.kick_target(&shared.kick).and_then(|_target| self.run_guest());
         if let Err(error) = outcome {
             machine.fail(error);
         }
         self.flush_console();
         self.close_exit();
-        // Others may wait for this vCPU to park: from now on it is out of the guest for good.
-        machine.run.order(self.number);
     }
 
     fn run_guest(&mut self) -> Result<()> {

@@ -285,6 +285,16 @@ impl Vcpu {
         self.fd.set_vcpu_events(events).map_err(|e| Error::kvm("KVM_SET_VCPU_EVENTS", e))
     }
 
+    /// Sets the guest's own DR6.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn set_dr6(&self, dr6: u64) -> Result<()> {
+        let mut registers = self.fd.get_debug_regs().map_err(|e| Error::kvm("KVM_GET_DEBUGREGS", e))?;
+        registers.dr6 = dr6;
+        self.fd.set_debug_regs(&registers).map_err(|e| Error::kvm("KVM_SET_DEBUGREGS", e))
+    }
+
     /// Reads an MSR; `None` if this host does not have it.
     ///
     /// # Errors

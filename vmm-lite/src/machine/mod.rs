@@ -147,6 +147,11 @@ impl Machine {
         self.vcpus.iter().for_each(VcpuShared::notify);
     }
 
+    /// Whether a vCPU has been notified of something that it has not looked at.
+    pub(crate) fn anybody_notified(&self) -> bool {
+        self.vcpus.iter().any(|vcpu| vcpu.attention.load(Ordering::SeqCst))
+    }
+
     /// Ends the run; the first reason counts.
     pub(crate) fn stop(&self, why: StopReason) {
         if self.run.change(MachineState::Stopped { why: why.clone() }, |_| true) {

@@ -154,9 +154,15 @@ impl Probes {
         match hit {
             Hit::Breakpoint { pc } => match self.table.get(&pc).cloned() {
                 Some(site) => self.at_site(pc, &site, cx),
-                None => self.guests_own(pc, cx),
+                None if self.is_int3(pc, cx) => self.guests_own(pc, cx),
+                // It was ours until a moment ago; the guest tries again.
+                None => Ok(Verdict::Probe { pc }),
             },
             Hit::Bounced => self.bounced(cx),
+            Hit::GuestsTrap { dr6 } => {
+                inject_debug(cx, dr6)?;
+                Ok(Verdict::NotOurs)
+            }
         }
     }
 
@@ -173,16 +179,27 @@ impl Probes {
         match exit {
             Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
             Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
+            // The guest's own trap flag or breakpoint registers, which come here only while the engine uses its own.
+            Exit::Debug { exception: 1, dr6, .. } => Some(Hit::GuestsTrap { dr6: *dr6 }),
             Exit::InternalError { suberror: 1, .. }
                 if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error =>
             {
                 let pc = cx.vcpu.regs().rip;
-                let paging = self.shared.paging(&cx.vcpu.sregs());
-                let gpa = paging.translate(cx.memory.map(), pc)?;
-                (cx.memory.read_value::<u8>(gpa).ok()? == 0xcc).then_some(Hit::Breakpoint { pc })
+                self.is_int3(pc, cx).then_some(Hit::Breakpoint { pc })
             }
             _ => None,
         }
+    }
+
+    /// Whether there is an `INT3` of one byte in guest memory.
+    fn is_int3(&self, gva: u64, cx: &mut Context<'_>) -> bool {
+        self.code(gva, cx) == Some([0xcc])
+    }
+
+    fn code<const N: usize>(&self, gva: u64, cx: &mut Context<'_>) -> Option<[u8; N]> {
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let mut bytes = [0; N];
+        (paging.read(cx.memory.map(), gva, &mut bytes) == N).then_some(bytes)
     }
 
     /// The guest is at a breakpoint of ours.
@@ -243,11 +260,19 @@ impl Probes {
         let regs = cx.vcpu.regs();
         if let Some(frame) = Frame::read(cx.memory, &paging, regs.rsp) {
             let pc = frame.rip.wrapping_sub(1);
-            if let Some(site) = self.table.get(&pc).cloned() {
+            let site = self.table.get(&pc).cloned();
+            // Neither `INT3` nor `INT 3`: a breakpoint of ours that was taken away a moment ago.
+            let gone = site.is_none()
+                && !self.is_int3(pc, cx)
+                && self.code(pc.wrapping_sub(1), cx) != Some([0xcd, 0x03]);
+            if site.is_some() || gone {
                 let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
                 let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };
                 if executor.return_to(&rewound)? {
-                    return self.at_site(pc, &site, cx);
+                    return match site {
+                        Some(site) => self.at_site(pc, &site, cx),
+                        None => Ok(Verdict::Probe { pc }),
+                    };
                 }
             }
         }
@@ -266,4 +291,16 @@ impl Probes {
 enum Hit {
     Breakpoint { pc: u64 },
     Bounced,
+    GuestsTrap { dr6: u64 },
+}
+
+/// Gives the guest the debug exception that KVM gave to the monitor.
+fn inject_debug(cx: &mut Context<'_>, dr6: u64) -> Result<()> {
+    const VECTOR_DB: u8 = 1;
+    cx.vcpu.set_dr6(dr6)?;
+    let mut events = cx.vcpu.events()?;
+    events.exception.injected = 1;
+    events.exception.nr = VECTOR_DB;
+    events.exception.has_error_code = 0;
+    cx.vcpu.set_events(&events)
 }

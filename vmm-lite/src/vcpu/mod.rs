@@ -312,22 +312,29 @@ impl VcpuThread {
     /// Sleeps until an interrupt; `dead` when no interrupt could end it. The run ends when all vCPUs sleep like that.
     fn sleep(&mut self, dead: bool) {
         self.flush_console();
-        if dead && self.machine.run.set_dead(self.number, true) {
+        if dead && self.machine.run.set_dead(self.number, true) && !self.machine.anybody_notified() {
             self.machine.stop(StopReason::Deadlock);
         }
-        self.wait();
-        if dead {
-            self.machine.run.set_dead(self.number, false);
-        }
+        self.close_exit();
+        self.park_thread(dead);
     }
 
     fn wait(&mut self) {
         self.close_exit();
+        self.park_thread(false);
+    }
+
+    /// Parks the thread until it is notified.
+    fn park_thread(&mut self, dead: bool) {
         let Some(shared) = self.machine.vcpus.get(usize::from(self.number)) else { return };
-        if !shared.attention.swap(false, Ordering::SeqCst) {
+        if !shared.attention.load(Ordering::SeqCst) {
             thread::park();
-            shared.attention.store(false, Ordering::SeqCst);
         }
+        if dead {
+            // Before `attention` is cleared: one of the two must tell others that this vCPU is on its way.
+            self.machine.run.set_dead(self.number, false);
+        }
+        shared.attention.store(false, Ordering::SeqCst);
         self.look = true;
     }
 }

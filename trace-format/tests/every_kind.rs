@@ -1,0 +1,372 @@
+//! Every kind of event, with any values, comes back as it was, and any order that is sorted by time is kept.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use arrayvec::{ArrayString, ArrayVec};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use trace_format::event::{
+    Access, Actor, AddressSpace, Counter, Data, Debugger, DeliveryMode, Exit, ExitReason, Fixup, FixupKind,
+    HostMapping, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Level, Lost, LostReason, MACHINE, Marker,
+    MsrDirection, Output, PageTableWrite, PagingMode, Permissions, Reclaim, Refault, Shorthand, StopReason,
+    Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
+};
+use trace_format::{Event, Header, Kind, Payload, Reader, Writer};
+
+/// Numbers as they come: small ones, addresses of kernels, anything.
+fn number() -> impl Strategy<Value = u64> + Clone {
+    prop_oneof![
+        0_u64..300,
+        Just(u64::MAX),
+        any::<u64>(),
+        (0_u64..1 << 30).prop_map(|n| 0xffff_ffff_8000_0000 + n)
+    ]
+}
+
+fn bytes<const N: usize>() -> impl Strategy<Value = ArrayVec<u8, N>> {
+    vec(any::<u8>(), 0..=N).prop_map(|bytes| bytes.into_iter().collect())
+}
+
+fn text() -> impl Strategy<Value = ArrayString<48>> {
+    "[ -~]{0,48}".prop_map(|text| ArrayString::from(&text).unwrap())
+}
+
+fn reason() -> impl Strategy<Value = ExitReason> {
+    let io = (any::<u16>(), 1_u8..=4, any::<u32>(), number());
+    let mmio = (number(), 1_u8..=8, number());
+    let msr = (any::<bool>(), any::<u32>(), number(), 0_u32..8, any::<bool>());
+    let simple = prop_oneof![
+        Just(ExitReason::Halt),
+        Just(ExitReason::Shutdown),
+        Just(ExitReason::InterruptWindow),
+        Just(ExitReason::Interrupted),
+        Just(ExitReason::SetTpr),
+        Just(ExitReason::Nmi),
+        Just(ExitReason::DirtyRingFull),
+        Just(ExitReason::BusLock),
+        Just(ExitReason::Watchdog),
+    ];
+    let rare = prop_oneof![
+        (number(), any::<[u64; 6]>(), number())
+            .prop_map(|(number, arguments, result)| ExitReason::Hypercall { number, arguments, result }),
+        (any::<u32>(), bytes())
+            .prop_map(|(suberror, instruction)| ExitReason::InternalError { suberror, instruction }),
+        (number(), any::<u32>())
+            .prop_map(|(hardware_reason, cpu)| ExitReason::FailEntry { hardware_reason, cpu }),
+        (any::<u32>(), number(), number(), number())
+            .prop_map(|(exception, pc, dr6, dr7)| ExitReason::Debug { exception, pc, dr6, dr7 }),
+        number().prop_map(|pc| ExitReason::Probe { pc }),
+        (number(), any::<bool>()).prop_map(|(rip, write)| ExitReason::TprAccess { rip, write }),
+        any::<u8>().prop_map(|vector| ExitReason::IoapicEoi { vector }),
+        (any::<u32>(), any::<[u64; 2]>()).prop_map(|(kind, data)| ExitReason::SystemEvent { kind, data }),
+        (number(), number(), number()).prop_map(|(flags, gpa, size)| ExitReason::MemoryFault {
+            flags,
+            gpa,
+            size
+        }),
+        number().prop_map(|hardware_reason| ExitReason::Unknown { hardware_reason }),
+        (any::<u32>(), any::<u32>())
+            .prop_map(|(vector, error_code)| ExitReason::Exception { vector, error_code }),
+        any::<u32>().prop_map(|kind| ExitReason::HyperV { kind }),
+        any::<u32>().prop_map(|kind| ExitReason::Xen { kind }),
+        any::<u32>().prop_map(|flags| ExitReason::Notify { flags }),
+        any::<u32>().prop_map(|number| ExitReason::Foreign { number }),
+        any::<u32>().prop_map(|number| ExitReason::Unlisted { number }),
+    ];
+    prop_oneof![
+        io.clone().prop_map(|(port, size, count, data)| ExitReason::IoIn { port, size, count, data }),
+        io.prop_map(|(port, size, count, data)| ExitReason::IoOut { port, size, count, data }),
+        mmio.clone().prop_map(|(gpa, size, data)| ExitReason::MmioRead { gpa, size, data }),
+        mmio.prop_map(|(gpa, size, data)| ExitReason::MmioWrite { gpa, size, data }),
+        msr.prop_map(|(read, index, data, reason, failed)| ExitReason::Msr {
+            direction: if read { MsrDirection::Read } else { MsrDirection::Write },
+            index,
+            data,
+            reason,
+            failed,
+        }),
+        simple,
+        rare,
+    ]
+}
+
+fn exit() -> impl Strategy<Value = Payload> {
+    (reason(), number(), 0_u8..4, number(), number()).prop_map(|(reason, rip, cpl, guest_ns, handling_ns)| {
+        Payload::Exit(Exit { reason, rip, cpl, guest_ns, handling_ns })
+    })
+}
+
+fn trap() -> impl Strategy<Value = Payload> {
+    let class = prop::sample::select(vec![
+        TrapClass::Fault,
+        TrapClass::Trap,
+        TrapClass::Abort,
+        TrapClass::SoftwareInterrupt,
+        TrapClass::SystemCall,
+        TrapClass::ExternalInterrupt,
+        TrapClass::Nmi,
+    ]);
+    let origin = (number(), any::<u16>(), 0_u8..4, number());
+    (number(), 0_u16..=256, any::<u16>(), class, option::of(number()), origin, number(), option::of(number()))
+        .prop_map(|(id, vector, shared_by, class, code, (rip, cs, cpl, rsp), handler, cr2)| {
+            Payload::Trap(Trap { id, vector, shared_by, class, code, rip, cs, cpl, rsp, handler, cr2 })
+        })
+}
+
+fn walk() -> impl Strategy<Value = Payload> {
+    let cause = prop::sample::select(vec![
+        WalkCause::PageFault,
+        WalkCause::Probe,
+        WalkCause::Debugger,
+        WalkCause::User,
+    ]);
+    let mode = prop::sample::select(vec![
+        PagingMode::Off,
+        PagingMode::Bits32,
+        PagingMode::Pae,
+        PagingMode::FourLevel,
+        PagingMode::FiveLevel,
+    ]);
+    let access = any::<[bool; 4]>().prop_map(|[write, execute, user, smap_exempt]| Access {
+        write,
+        execute,
+        user,
+        smap_exempt,
+    });
+    let level = (1_u8..=5, number(), number()).prop_map(|(level, entry_gpa, entry)| Level {
+        level,
+        entry_gpa,
+        entry,
+    });
+    let fault = prop::sample::select(vec![
+        WalkFault::NotPresent,
+        WalkFault::ReservedBit,
+        WalkFault::Write,
+        WalkFault::User,
+        WalkFault::Execute,
+        WalkFault::Smep,
+        WalkFault::Smap,
+        WalkFault::NotCanonical,
+        WalkFault::NoMemory,
+    ]);
+    let permissions = any::<[bool; 6]>().prop_map(|[write, user, execute, accessed, dirty, global]| {
+        Permissions { write, user, execute, accessed, dirty, global }
+    });
+    let host = (number(), option::of(any::<bool>()), option::of(number()))
+        .prop_map(|(hva, resident, frame)| HostMapping { hva, resident, frame });
+    let outcome = prop_oneof![
+        (number(), number(), permissions, option::of(host)).prop_map(
+            |(gpa, page_size, permissions, host)| {
+                WalkOutcome::Mapped { gpa, page_size, permissions, host }
+            }
+        ),
+        (0_u8..=5, fault, any::<u32>()).prop_map(|(level, reason, error_code)| WalkOutcome::Fault {
+            level,
+            reason,
+            error_code
+        }),
+    ];
+    (cause, number(), mode, number(), access, vec(level, 0..=5), outcome).prop_map(
+        |(cause, cr3, mode, gva, access, levels, outcome)| {
+            let levels = levels.into_iter().collect();
+            Payload::Walk(Walk { cause, cr3, mode, gva, access, levels, outcome })
+        },
+    )
+}
+
+fn interrupt() -> impl Strategy<Value = Payload> {
+    let mode = prop::sample::select(vec![
+        DeliveryMode::Fixed,
+        DeliveryMode::LowestPriority,
+        DeliveryMode::Smi,
+        DeliveryMode::Nmi,
+        DeliveryMode::Init,
+        DeliveryMode::InitDeassert,
+        DeliveryMode::StartUp,
+        DeliveryMode::Reserved,
+    ]);
+    let shorthand = prop::sample::select(vec![
+        Shorthand::None,
+        Shorthand::SelfOnly,
+        Shorthand::AllIncludingSelf,
+        Shorthand::AllExcludingSelf,
+    ]);
+    let source = prop_oneof![
+        Just(IrqSource::LapicTimer),
+        Just(IrqSource::LapicError),
+        any::<u8>().prop_map(|pin| IrqSource::LapicLint { pin }),
+        any::<u8>().prop_map(|pin| IrqSource::IoApic { pin }),
+        any::<u8>().prop_map(|line| IrqSource::Pic { line }),
+        Just(IrqSource::SelfIpi),
+        Just(IrqSource::Nmi),
+    ];
+    prop_oneof![
+        (number(), number(), any::<u8>(), mode, shorthand, any::<u16>()).prop_map(
+            |(id, icr, vector, mode, shorthand, targets)| Payload::Ipi(Ipi {
+                id,
+                icr,
+                vector,
+                mode,
+                shorthand,
+                targets
+            })
+        ),
+        (number(), any::<u8>(), any::<u8>(), number(), any::<bool>()).prop_map(
+            |(id, sender, vector, latency_ns, merged)| {
+                Payload::IpiAccepted(IpiAccepted { id, sender, vector, latency_ns, merged })
+            }
+        ),
+        (number(), any::<u8>(), any::<u8>(), number()).prop_map(|(id, sender, vector, latency_ns)| {
+            Payload::IpiEoi(IpiEoi { id, sender, vector, latency_ns })
+        }),
+        (source.clone(), any::<u8>(), number()).prop_map(|(source, vector, latency_ns)| Payload::Irq(Irq {
+            source,
+            vector,
+            latency_ns
+        })),
+        (source, any::<u8>(), number()).prop_map(|(source, vector, latency_ns)| Payload::IrqEoi(IrqEoi {
+            source,
+            vector,
+            latency_ns
+        })),
+    ]
+}
+
+fn memory() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        (number(), number()).prop_map(|(old, new)| Payload::AddressSpace(AddressSpace { old, new })),
+        (number(), 1_u8..=5, number(), number(), number(), number()).prop_map(
+            |(table, level, entry_gpa, old, new, gva)| {
+                Payload::PageTableWrite(PageTableWrite { table, level, entry_gpa, old, new, gva })
+            }
+        ),
+        (number(), number(), number()).prop_map(|(gpa, length, cost_ns)| Payload::Reclaim(Reclaim {
+            gpa,
+            length,
+            cost_ns
+        })),
+        (number(), number(), number()).prop_map(|(gpa, length, cost_ns)| Payload::Refault(Refault {
+            gpa,
+            length,
+            cost_ns
+        })),
+    ]
+}
+
+fn run() -> impl Strategy<Value = Payload> {
+    let actor = prop::sample::select(vec![
+        Actor::User,
+        Actor::Gdb,
+        Actor::CommandLine,
+        Actor::Signal,
+        Actor::Monitor,
+    ]);
+    let why = prop_oneof![
+        any::<u32>().prop_map(|status| StopReason::GuestExit { status }),
+        Just(StopReason::Reset),
+        Just(StopReason::TripleFault),
+        Just(StopReason::Deadlock),
+        Just(StopReason::HostError),
+        Just(StopReason::Timeout),
+        actor.clone().prop_map(|by| StopReason::Ended { by }),
+    ];
+    let state = prop_oneof![
+        Just(VcpuState::Created),
+        Just(VcpuState::WaitingForSipi),
+        Just(VcpuState::Running),
+        Just(VcpuState::Halted),
+        actor.clone().prop_map(|by| VcpuState::Paused { by }),
+        why.prop_map(|why| VcpuState::Stopped { why }),
+    ];
+    let debugger = prop_oneof![
+        actor.clone().prop_map(|by| Debugger::Attached { by }),
+        (actor.clone(), number()).prop_map(|(by, address)| Debugger::BreakpointHit { by, address }),
+        (actor.clone(), number(), number()).prop_map(|(by, from, to)| Debugger::Stepped { by, from, to }),
+        actor.prop_map(|by| Debugger::Detached { by }),
+    ];
+    let fixup = prop::sample::select(vec![FixupKind::Syscall, FixupKind::Breakpoint, FixupKind::Instruction]);
+    let reason = prop::sample::select(vec![LostReason::RingFull, LostReason::Damage]);
+    prop_oneof![
+        state.prop_map(Payload::State),
+        debugger.prop_map(Payload::Debugger),
+        (fixup, number()).prop_map(|(kind, rip)| Payload::Fixup(Fixup { kind, rip })),
+        (number(), reason).prop_map(|(count, reason)| Payload::Lost(Lost { count, reason })),
+        (any::<u32>(), bytes()).prop_map(|(offset, bytes)| Payload::Data(Data { offset, bytes })),
+        (any::<u16>(), bytes()).prop_map(|(port, bytes)| Payload::Console(Output { port, bytes })),
+        (any::<bool>(), text(), number()).prop_map(|(by_guest, text, value)| Payload::Marker(Marker {
+            by_guest,
+            text,
+            value
+        })),
+        (text(), number()).prop_map(|(name, value)| Payload::Counter(Counter { name, value })),
+        (number(), 0_u16..=256, number(), number()).prop_map(|(id, vector, duration_ns, rip)| {
+            Payload::TrapReturn(TrapReturn { id, vector, duration_ns, rip })
+        }),
+    ]
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![3 => exit(), 1 => trap(), 1 => walk(), 2 => interrupt(), 1 => memory(), 3 => run()]
+}
+
+/// Events in time order; several at one time, and the last possible time, are among them.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let vcpu = prop_oneof![8 => 0_u8..16, 1 => Just(MACHINE)];
+    let step = prop_oneof![Just(0_u64), 0_u64..10_000, 0_u64..1 << 40];
+    vec((step, vcpu, payload()), 0..120).prop_map(|events| {
+        let mut time = 0_u64;
+        events
+            .into_iter()
+            .map(|(step, vcpu, payload)| {
+                time += step;
+                Event { time, vcpu, payload }
+            })
+            .collect()
+    })
+}
+
+fn write(events: &[Event], flush_every: usize) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &Header { vcpus: 16, ..Header::default() }).unwrap();
+    for (n, event) in events.iter().enumerate() {
+        writer.append(event).unwrap();
+        if n % flush_every == flush_every - 1 {
+            writer.flush().unwrap();
+        }
+    }
+    writer.finish().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_is_read(events in events(), flush_every in 1_usize..200) {
+        let mut reader = Reader::from_bytes(write(&events, flush_every)).unwrap();
+        let forward: Vec<Event> = reader.forward(0).map(|e| e.unwrap().1).collect();
+        prop_assert_eq!(&forward, &events);
+        let end = reader.len();
+        let mut backward: Vec<Event> = reader.backward(end).map(|e| e.unwrap().1).collect();
+        backward.reverse();
+        prop_assert_eq!(&backward, &events);
+        prop_assert_eq!(reader.damage(), vec![]);
+    }
+
+    #[test]
+    fn a_time_leads_to_the_first_event_not_before_it(events in events(), flush_every in 1_usize..50, at in any::<prop::sample::Index>()) {
+        prop_assume!(!events.is_empty());
+        let mut reader = Reader::from_bytes(write(&events, flush_every)).unwrap();
+        let time = events[at.index(events.len())].time;
+        let expected = events.iter().position(|e| e.time >= time).unwrap() as u64;
+        prop_assert_eq!(reader.seek_time(time).unwrap(), expected);
+    }
+}
+
+#[test]
+fn the_strategies_make_every_kind() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..5000 {
+        seen.insert(payload().new_tree(&mut runner).unwrap().current().kind());
+    }
+    let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !seen.contains(kind)).collect();
+    assert_eq!(missing, []);
+}

@@ -1,0 +1,121 @@
+//! The bytes of FORMAT.md, written out: a change here is a change of the format.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use trace_format::event::{Exit, ExitReason, VcpuState};
+use trace_format::{Event, Header, Payload, Reader, Writer};
+
+const HEAD: usize = 20;
+const PROLOGUE: [u8; 16] = [
+    0x8b, b'V', b'M', b'T', b'\r', b'\n', 0x1a, b'\n', // magic
+    1, 0, // version
+    0, 0, // flags
+    0x2a, 0x92, 0x45, 0xd1, // CRC-32 of what is before
+];
+
+fn written(events: &[Event]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes, &Header::default()).unwrap();
+    for event in events {
+        writer.append(event).unwrap();
+    }
+    writer.flush().unwrap();
+    bytes
+}
+
+/// The bytes up to the first block.
+fn beginning() -> Vec<u8> {
+    written(&[])
+}
+
+fn frame(kind: u16, summary: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut head = Vec::new();
+    head.extend(kind.to_le_bytes());
+    head.extend((summary.len() as u16).to_le_bytes());
+    head.extend((body.len() as u32).to_le_bytes());
+    head.extend(crc32fast::hash(body).to_le_bytes());
+    let mut checked = head.clone();
+    checked.extend(summary);
+    let mut frame = b"\xf7VMF".to_vec();
+    frame.extend(head);
+    frame.extend(crc32fast::hash(&checked).to_le_bytes());
+    frame.extend(summary);
+    frame.extend(body);
+    frame
+}
+
+fn summary(words: [u64; 7]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+#[test]
+fn the_prologue() {
+    assert_eq!(beginning()[..16], PROLOGUE);
+    assert_eq!(beginning()[16..22], [0xf7, b'V', b'M', b'F', 1, 0], "the header frame");
+}
+
+/// The example of FORMAT.md.
+#[test]
+fn one_event() {
+    let event = Event { time: 1000, vcpu: 0, payload: Payload::State(VcpuState::Created) };
+    let bytes = written(&[event]);
+    let block = &bytes[beginning().len()..];
+    #[rustfmt::skip]
+    let body = [
+        0x01, 0x00, 0x06, 0x06,              // section 1, lanes: stored, 6 bytes
+        0x00, 0x01, 0x00, 0x00, 0x05, 0x00,  // vCPU 0: 1 event, no exit, none timed, 5 bytes of events, no bits
+        0x03, 0x00, 0x05, 0x05,              // section 3, events: stored, 5 bytes
+        0x0c, 0x03, 0x00, 0x00, 0x00,        // state, 3 bytes: created, why 0, detail 0
+        0x05, 0x00, 0x01, 0x01,              // section 5, steps: stored, 1 byte
+        0x00,                                // at the block's first time
+    ];
+    let facts = summary([0, 1000, 1000, 0, 1 << 12, 1, 1]);
+    assert_eq!(block, frame(2, &facts, &body));
+    assert_eq!(block.len(), HEAD + 56 + body.len());
+}
+
+#[test]
+fn an_exit_and_its_times() {
+    let reason = ExitReason::IoOut { port: 0x80, size: 1, count: 1, data: 0x2a };
+    let exit = Exit { reason, rip: 0x10_0000, cpl: 0, guest_ns: 5000, handling_ns: 200 };
+    let bytes = written(&[Event { time: 6000, vcpu: 1, payload: Payload::Exit(exit) }]);
+    #[rustfmt::skip]
+    let body = [
+        0x01, 0x00, 0x06, 0x06,
+        0x01, 0x01, 0x01, 0x00, 0x0c, 0x04,  // vCPU 1: 1 event, 1 exit, none timed, 12 bytes of events, 4 of bits
+        0x03, 0x00, 0x0c, 0x0c,
+        0x81, 0x0a,                          // io-out, 10 bytes
+        0x80, 0x80, 0x80, 0x01, 0x00,        // rip +0x100000, cpl 0
+        0x80, 0x02, 0x01, 0x01, 0x54,        // port +0x80, size 1, count 1, data +0x2a
+        0x04, 0x00, 0x01, 0x01, 0x30,        // wait: -5000, zigzag 9999: octave 13, quarter 0
+        0x06, 0x00, 0x01, 0x01, 0x30,        // guest: 5000 from a mean of 0, zigzag 10000
+        0x07, 0x00, 0x01, 0x01, 0x1e,        // handling: 200, zigzag 400: octave 8, quarter 2
+        0x09, 0x00, 0x04, 0x04,              // section 9, bits: 11 of 10000, 6 of 400, 11 of 9999
+        0x10, 0x87, 0x1e, 0x0e,
+    ];
+    let block = &bytes[beginning().len()..];
+    assert_eq!(block[HEAD + 56..], body, "{:02x?}", &block[HEAD + 56..]);
+}
+
+#[test]
+fn an_event_with_an_unknown_tag_is_stepped_over() {
+    // Three events of vCPU 0: known, from the future (tag 0x3e, 2 bytes, step 500), known (step 7).
+    #[rustfmt::skip]
+    let body = [
+        0x01, 0x00, 0x06, 0x06, 0x00, 0x03, 0x00, 0x00, 0x0e, 0x01,
+        0x03, 0x00, 0x0e, 0x0e,
+        0x0c, 0x03, 0x00, 0x00, 0x00,
+        0x3e, 0x02, 0xff, 0xff,
+        0x0c, 0x03, 0x02, 0x00, 0x00,
+        0x05, 0x00, 0x03, 0x03, 0x00, 0x1f, 0x07,  // 500 = 1.1111 0100 b, octave 8, quarter 3
+        0x09, 0x00, 0x01, 0x01, 0x34,              // its low 6 bits
+    ];
+    let mut bytes = beginning();
+    bytes.extend(frame(2, &summary([0, 1000, 1507, 0, 1 << 12 | 1 << 40, 1, 3]), &body));
+    let mut reader = Reader::from_bytes(bytes).unwrap();
+    let events: Vec<(u64, Event)> = reader.forward(0).map(Result::unwrap).collect();
+    let seen: Vec<(u64, u64)> = events.iter().map(|(number, event)| (*number, event.time)).collect();
+    assert_eq!(seen, [(0, 1000), (2, 1507)]);
+    assert_eq!(events[1].1.payload, Payload::State(VcpuState::Running));
+    assert_eq!(reader.unknown_events(), 1);
+    assert_eq!(reader.damage(), []);
+}

@@ -1,6 +1,7 @@
 //! Event blocks.
 
 use super::lane::{LaneReader, LaneWriter};
+use super::payload::Encoder;
 use super::section::{Content, Packer, Section, Unpacker};
 use super::summary::{Summary, vcpu_bit};
 use super::{MAX_BLOCK_EVENTS, MAX_BLOCK_SECTION, Malformed, varint};
@@ -40,6 +41,9 @@ pub(crate) struct BlockWriter {
     order: Vec<u8>,
     /// By vCPU; empty ones are those without events.
     lanes: Vec<(u8, LaneWriter)>,
+    /// Bytes in the lanes.
+    bytes: usize,
+    encoder: Encoder,
     scratch: Vec<u8>,
 }
 
@@ -55,8 +59,7 @@ impl BlockWriter {
 
     /// Whether it is time to close the block.
     pub(crate) fn is_full(&self) -> bool {
-        self.summary.count >= TARGET_EVENTS
-            || self.lanes.iter().map(|(_, lane)| lane.len()).sum::<usize>() >= TARGET
+        self.summary.count >= TARGET_EVENTS || self.bytes >= TARGET
     }
 
     /// Appends `event`; the caller has checked that its vCPU fits and that it is not older than the last.
@@ -67,10 +70,11 @@ impl BlockWriter {
             self.lanes.insert(at, (event.vcpu, LaneWriter::new(start)));
             at
         });
-        self.lanes[at]
-            .1
-            .push(event)
+        let lane = &mut self.lanes[at].1;
+        let before = lane.len();
+        lane.push(event, &mut self.encoder)
             .map_err(|source| Error::Encode { what: event.payload.kind().name(), source })?;
+        self.bytes += lane.len() - before;
         self.order.push(event.vcpu);
         self.summary.add(event);
         Ok(())
@@ -118,6 +122,7 @@ impl BlockWriter {
         self.summary = Summary { first_event: summary.end(), ..Summary::default() };
         self.order.clear();
         self.lanes.clear();
+        self.bytes = 0;
         Ok(summary)
     }
 }

@@ -4,7 +4,7 @@
 //! apart from them.
 
 use super::column::{self, BitReader, BitWriter, Mean};
-use super::payload::{self, Deltas, Times, Timing};
+use super::payload::{self, Deltas, Encoder, Times, Timing};
 use super::{Malformed, varint};
 use crate::event::{Event, Payload};
 
@@ -81,7 +81,7 @@ impl LaneWriter {
     }
 
     /// Appends `event`. After an error the lane is of no use.
-    pub(crate) fn push(&mut self, event: &Event) -> Result<(), postcard::Error> {
+    pub(crate) fn push(&mut self, event: &Event, encoder: &mut Encoder) -> Result<(), postcard::Error> {
         let (tag, times) = payload::tag_and_times(&event.payload);
         let slot = usize::from(tag & 63);
         let (clock, bits) = (&mut self.clock, &mut self.bits);
@@ -102,7 +102,7 @@ impl LaneWriter {
         clock.last = event.time;
         self.count += 1;
         self.events.push(tag);
-        payload::encode(&event.payload, &mut self.deltas, &mut self.events)
+        payload::encode(&event.payload, &mut self.deltas, encoder, &mut self.events)
     }
 }
 

@@ -21,11 +21,17 @@ impl Cache {
         self.blocks.last().map(|(_, block)| Arc::clone(block))
     }
 
-    /// Adds block `index`, which is not there, in place of the one not used for longest.
+    /// Adds block `index`, which is not there.
     pub(super) fn put(&mut self, index: usize, block: Arc<Decoded>) {
-        if self.blocks.len() == BLOCKS {
-            self.blocks.remove(0);
-        }
         self.blocks.push((index, block));
+    }
+
+    /// Makes room for another block, and gives the memory of the one not used for longest if nobody holds it.
+    pub(super) fn make_room(&mut self) -> Decoded {
+        if self.blocks.len() < BLOCKS {
+            return Decoded::default();
+        }
+        let (_, oldest) = self.blocks.remove(0);
+        Arc::try_unwrap(oldest).unwrap_or_default()
     }
 }

@@ -227,7 +227,7 @@ impl Reader {
             return Ok(Some(block));
         }
         let entry = *entry;
-        let mut decoded = Decoded::default();
+        let mut decoded = self.cache.make_room();
         match self.load(&entry, &mut decoded)? {
             Ok(()) => {
                 if self.blocks[index].state == State::Unread {

@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::{Encoded, Encoder, Malformed, Times, delta, take, undelta};
-use crate::event::{Exit, ExitReason, MsrDirection};
+use crate::event::{Exit, ExitReason, MsrDirection, Payload};
 
 mod tag {
     pub(super) const IO_IN: u8 = 128;
@@ -233,13 +233,15 @@ pub(super) fn encode(exit: &Exit, deltas: &mut Deltas, e: &mut Encoder) -> Encod
     }
 }
 
+/// Decodes an exit. It returns the payload, not the exit in it, because it is the one that has to be fast, and moving
+/// 200 bytes twice shows.
 #[inline]
 pub(super) fn decode(
     tag: u8,
     mut bytes: &[u8],
     times: Times,
     deltas: &mut Deltas,
-) -> Result<Option<Exit>, Malformed> {
+) -> Result<Option<Payload>, Malformed> {
     if !(tag::IO_IN..=tag::PROBE).contains(&tag) {
         return Ok(None);
     }
@@ -328,5 +330,6 @@ pub(super) fn decode(
         tag::UNLISTED => ExitReason::Unlisted { number: take(bytes)? },
         _ => return Ok(None),
     };
-    Ok(Some(Exit { reason, rip, cpl: at.cpl, guest_ns: times.guest, handling_ns: times.handling }))
+    let (guest_ns, handling_ns) = (times.guest, times.handling);
+    Ok(Some(Payload::Exit(Exit { reason, rip, cpl: at.cpl, guest_ns, handling_ns })))
 }

@@ -131,10 +131,10 @@ pub(crate) fn tag_and_times(payload: &Payload) -> (u8, Times) {
 pub(crate) fn encode(
     payload: &Payload,
     deltas: &mut Deltas,
+    e: &mut Encoder,
     out: &mut Vec<u8>,
 ) -> Result<(), postcard::Error> {
-    let mut encoder = Encoder { buffer: [0; MAX_PAYLOAD], used: 0 };
-    let e = &mut encoder;
+    e.used = 0;
     match payload {
         Payload::Exit(v) => exit::encode(v, &mut deltas.exits, e),
         Payload::Trap(v) => trap::encode(v, &mut deltas.traps, e),
@@ -158,8 +158,8 @@ pub(crate) fn encode(
         Payload::Fixup(v) => run::encode_fixup(v, &mut deltas.address, e),
         Payload::Lost(v) => run::encode_lost(v, e),
     }?;
-    super::varint::put(out, encoder.used as u64);
-    out.extend_from_slice(&encoder.buffer[..encoder.used]);
+    super::varint::put(out, e.used as u64);
+    out.extend_from_slice(&e.buffer[..e.used]);
     Ok(())
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn decode(
     deltas: &mut Deltas,
 ) -> Result<Option<Payload>, Malformed> {
     if matches!(Timing::of(tag), Timing::Exit) {
-        return Ok(exit::decode(tag, bytes, times, &mut deltas.exits)?.map(Payload::Exit));
+        return exit::decode(tag, bytes, times, &mut deltas.exits);
     }
     Ok(match tag {
         tag::TRAP => trap::decode(bytes, &mut deltas.traps)?.map(Payload::Trap),
@@ -211,9 +211,15 @@ pub(crate) fn decode(
 }
 
 /// Collects a payload's structures.
-struct Encoder {
+pub(crate) struct Encoder {
     buffer: [u8; MAX_PAYLOAD],
     used: usize,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self { buffer: [0; MAX_PAYLOAD], used: 0 }
+    }
 }
 
 type Encoded = Result<(), postcard::Error>;

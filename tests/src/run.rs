@@ -58,6 +58,7 @@ impl Guest {
                 on_full: OnFull::Wait,
                 timeout: Some(Duration::from_secs(120)),
                 trace: None,
+                followed: true,
                 start_paused: false,
                 command: vec!["test".to_owned()],
             },

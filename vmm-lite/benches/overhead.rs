@@ -36,6 +36,7 @@ fn main() {
                 on_full: OnFull::Wait,
                 timeout: Some(Duration::from_secs(60)),
                 trace: path,
+                followed: false,
                 start_paused: false,
                 command: vec!["cargo bench --bench overhead".to_owned()],
             };

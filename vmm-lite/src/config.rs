@@ -46,6 +46,9 @@ pub struct Config {
     pub timeout: Option<Duration>,
     /// Where to write the trace; nothing is recorded without.
     pub trace: Option<PathBuf>,
+    /// Somebody watches the trace grow: it is flushed at 20 Hz. Otherwise it is flushed twice a second, which makes
+    /// larger blocks and so fewer bytes an event.
+    pub followed: bool,
     /// Begin paused, before the guest's first instruction.
     pub start_paused: bool,
     /// The command that is running, for the trace's header.

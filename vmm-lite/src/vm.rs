@@ -82,7 +82,7 @@ impl Vm {
             symbols: loaded.symbols.clone(),
         };
         let mut recorder = match &config.trace {
-            Some(path) => Some(Recorder::start(path, &header, clock, config.on_full)?),
+            Some(path) => Some(Recorder::start(path, &header, clock, config.on_full, config.followed)?),
             None => None,
         };
         let mut lanes = match &mut recorder {

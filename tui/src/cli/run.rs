@@ -32,7 +32,7 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
     };
     let trace = arguments.output.or_else(|| temporary.as_ref().map(|file| file.path().to_owned()));
     let guest = arguments.guest.unwrap_or_else(|| DEFAULT_GUEST.to_owned());
-    let request = Request { guest, options: arguments.options, trace };
+    let request = Request { guest, options: arguments.options, trace, followed: output::is_terminal() };
     let signals = Signals::take()?;
     let live = Live::start(&request)?;
     let Some(trace) = &request.trace else { return Ok(Code::Done) };
@@ -62,7 +62,12 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
 
 /// `vmscope record`.
 pub(super) fn record(arguments: options::Record) -> Result<Code, Failure> {
-    let request = Request { guest: arguments.guest, options: arguments.options, trace: arguments.output };
+    let request = Request {
+        guest: arguments.guest,
+        options: arguments.options,
+        trace: arguments.output,
+        followed: false,
+    };
     let signals = Signals::take()?;
     let ended = wait(Live::start(&request)?, &request, &signals)?;
     conclude(ended, request.trace.as_deref())
@@ -174,8 +179,12 @@ mod tests {
         let arguments = ["vmscope", "run", "tlb-shootdown", "--append", "rounds=100000"];
         let cli = <options::Cli as clap::Parser>::try_parse_from(arguments).expect("a command line");
         let Some(options::Command::Run(run)) = cli.command else { panic!("it is run") };
-        let request =
-            Request { guest: "tlb-shootdown".into(), options: run.options, trace: Some(trace.clone()) };
+        let request = Request {
+            guest: "tlb-shootdown".into(),
+            options: run.options,
+            trace: Some(trace.clone()),
+            followed: true,
+        };
         let signals = Signals::take().expect("signals");
         let live = Live::start(&request).expect("a guest");
         let (ended, shown) = until_left(live, &signals, |_| panic!("as a defect of the UI would"));

@@ -120,6 +120,7 @@ fn config(request: &Request) -> Result<Config, Failure> {
         },
         timeout: options.timeout,
         trace: request.trace.clone(),
+        followed: request.followed,
         start_paused: false,
         command: command_line(),
     })

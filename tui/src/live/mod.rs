@@ -26,6 +26,8 @@ pub struct Request {
     pub options: GuestOptions,
     /// The trace to write; `None` for a run without the recorder.
     pub trace: Option<PathBuf>,
+    /// Whether the UI shows it while it grows.
+    pub followed: bool,
 }
 
 /// How a run went.

@@ -18,8 +18,10 @@ use crate::error::{Error, Result};
 
 /// How long the thread sleeps when there is nothing to do.
 const NAP: Duration = Duration::from_millis(2);
-/// How old the newest flushed event may get while the run goes on.
-const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// How old what is not yet in the file may get while somebody watches it grow.
+const FLUSH_FOLLOWED: Duration = Duration::from_millis(50);
+/// How old it may get otherwise: what a kill would cost.
+const FLUSH_ALONE: Duration = Duration::from_millis(500);
 /// Clock reads and loads of floors may be reordered by the CPU, and the clocks of two CPUs differ by a little; events
 /// younger than this wait for the next round.
 const SKEW_NS: u64 = 20_000;
@@ -48,7 +50,14 @@ impl Recorder {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn start(path: &Path, header: &Header, clock: Clock, on_full: OnFull) -> Result<Self> {
+    pub(crate) fn start(
+        path: &Path,
+        header: &Header,
+        clock: Clock,
+        on_full: OnFull,
+        followed: bool,
+    ) -> Result<Self> {
+        let flush_every = if followed { FLUSH_FOLLOWED } else { FLUSH_ALONE };
         let file =
             File::create(path).map_err(|source| Error::CreateTrace { path: path.to_owned(), source })?;
         let writer = Writer::new(BufWriter::new(file), header)
@@ -60,7 +69,7 @@ impl Recorder {
             done: AtomicU64::new(0),
         });
         let (ends, to_thread) = channel();
-        let work = Work { path: path.to_owned(), shared: Arc::clone(&shared), clock, writer };
+        let work = Work { path: path.to_owned(), shared: Arc::clone(&shared), clock, writer, flush_every };
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || work.run(&to_thread))
@@ -137,6 +146,7 @@ struct Work {
     shared: Arc<Shared>,
     clock: Clock,
     writer: Writer<BufWriter<File>>,
+    flush_every: Duration,
 }
 
 impl Work {
@@ -178,7 +188,7 @@ impl Work {
                 return Ok(());
             }
             let complete = asked.filter(|(_, noticed)| floor >= *noticed);
-            if complete.is_some() || last_flush.elapsed() >= FLUSH_EVERY {
+            if complete.is_some() || last_flush.elapsed() >= self.flush_every {
                 self.writer.flush()?;
                 last_flush = Instant::now();
             }
@@ -229,7 +239,7 @@ mod tests {
     #[test]
     fn a_lane_without_events_holds_up_nobody() {
         let path = scratch("idle");
-        let mut recorder = Recorder::start(&path, &header(2), Clock::start(), OnFull::Wait).unwrap();
+        let mut recorder = Recorder::start(&path, &header(2), Clock::start(), OnFull::Wait, true).unwrap();
         let mut lanes = recorder.lanes();
         lanes[0].leave_guest();
         lanes[0].record(Payload::AddressSpace(AddressSpace { old: 0, new: 1 }));
@@ -245,7 +255,7 @@ mod tests {
     fn threads_that_race_leave_one_time_order_and_nothing_out() {
         const EVENTS: u64 = 20_000;
         let path = scratch("race");
-        let mut recorder = Recorder::start(&path, &header(3), Clock::start(), OnFull::Wait).unwrap();
+        let mut recorder = Recorder::start(&path, &header(3), Clock::start(), OnFull::Wait, true).unwrap();
         let lanes = recorder.lanes();
         thread::scope(|scope| {
             for mut lane in lanes {
@@ -276,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_dropped_is_counted() {
         let path = scratch("drop");
-        let mut recorder = Recorder::start(&path, &header(1), Clock::start(), OnFull::Drop).unwrap();
+        let mut recorder = Recorder::start(&path, &header(1), Clock::start(), OnFull::Drop, true).unwrap();
         let mut lanes = recorder.lanes();
         // More at one moment than a ring holds: some must go, or the recorder was as fast.
         const EVENTS: u64 = 100_000;

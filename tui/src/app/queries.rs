@@ -1,0 +1,114 @@
+//! What views ask of the state; none of it changes anything.
+
+use trace_format::{Event, Header, Reader};
+
+use super::layout::{Panes, Wanted};
+use super::{App, Focus, Message, Mode, Settings, Window};
+use crate::guest::Machine;
+use crate::model::Summary;
+use crate::model::strip::Strip;
+
+/// What the UI shows.
+impl App {
+    /// Where the panes are; `None` if the terminal is too small.
+    #[must_use]
+    pub fn panes(&self) -> Option<Panes> {
+        let lanes = u16::try_from(self.summary.activity.lanes()).unwrap_or(u16::MAX);
+        let wanted = Wanted { focus: self.focus, side: self.side, maximized: self.maximized, lanes };
+        Panes::new(self.size, wanted)
+    }
+
+    /// The trace's header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        self.reader.header()
+    }
+
+    /// The trace.
+    #[must_use]
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Numbers of events that have been taken in: from 0 to this.
+    #[must_use]
+    pub const fn known(&self) -> u64 {
+        self.known
+    }
+
+    /// Totals of what has been read.
+    #[must_use]
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// How the UI began.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What the guest is doing, where there is one to control.
+    #[must_use]
+    pub const fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+
+    /// What keys go to.
+    #[must_use]
+    pub const fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// What the user is told.
+    #[must_use]
+    pub const fn message(&self) -> Option<&Message> {
+        self.message.as_ref()
+    }
+
+    /// The focused pane.
+    #[must_use]
+    pub const fn focused(&self) -> Focus {
+        self.focus
+    }
+
+    /// Whether the cursor stays at the newest event.
+    #[must_use]
+    pub const fn follows(&self) -> bool {
+        self.follow
+    }
+
+    /// The number of the selected event.
+    #[must_use]
+    pub const fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The selected event; `None` if there is none or it is damaged in the file.
+    #[must_use]
+    pub const fn selected(&self) -> Option<&Event> {
+        self.selected.as_ref()
+    }
+
+    /// The events in view of the list.
+    #[must_use]
+    pub const fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// What the timeline shows; `None` while it is not on the screen.
+    #[must_use]
+    pub const fn strip(&self) -> Option<&Strip> {
+        self.strip.as_ref()
+    }
+
+    /// How far a pane of text is scrolled down, in lines.
+    #[must_use]
+    pub const fn scroll(&self, pane: Focus) -> u16 {
+        match pane {
+            Focus::Detail => self.detail_scroll,
+            Focus::Statistics => self.statistics_scroll,
+            Focus::Timeline | Focus::Events | Focus::Console => 0,
+        }
+    }
+}

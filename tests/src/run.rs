@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trace_format::event::{Exit, ExitReason, Payload, StopReason};
 use trace_format::{Event, Header, Kind, Reader};
-use vmm_lite::{Config, Image, OnFull, Outcome, TrapSelection, Vm, guests};
+use vmm_lite::{Config, Image, Outcome, TrapSelection, Vm, guests};
 
 /// A guest to run: what is not set is as `vmscope record` has it.
 #[derive(Clone, Debug)]
@@ -50,17 +50,11 @@ impl Guest {
         let guest = guests::find(name).unwrap_or_else(|| panic!("no guest {name}"));
         Self {
             config: Config {
-                image: Image::Builtin(guest),
                 vcpus,
-                memory_bytes: 64 << 20,
-                append: String::new(),
-                traps: TrapSelection::ALL,
-                on_full: OnFull::Wait,
                 timeout: Some(Duration::from_secs(120)),
-                trace: None,
                 followed: true,
-                start_paused: false,
                 command: vec!["test".to_owned()],
+                ..Config::new(Image::Builtin(guest))
             },
         }
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use vmm_lite::{Config, Image, OnFull, TrapSelection, Vm, guests};
+use vmm_lite::{Config, Image, Vm, guests};
 
 const ACCESSES: u64 = 100_000;
 const ROUNDS: usize = 15;
@@ -28,17 +28,11 @@ fn main() {
     for _ in 0..rounds {
         for (times, path) in [(&mut off, None), (&mut on, Some(trace.clone()))] {
             let config = Config {
-                image: Image::Builtin(guest),
-                vcpus: 1,
-                memory_bytes: 64 << 20,
                 append: format!("count={ACCESSES}"),
-                traps: TrapSelection::ALL,
-                on_full: OnFull::Wait,
                 timeout: Some(Duration::from_secs(60)),
                 trace: path,
-                followed: false,
-                start_paused: false,
                 command: vec!["cargo bench --bench overhead".to_owned()],
+                ..Config::new(Image::Builtin(guest))
             };
             match Vm::start(config).and_then(Vm::wait) {
                 Ok(outcome) => times.push(outcome.duration_ns),

@@ -27,11 +27,61 @@ impl Image {
     }
 }
 
+/// A file that a boot protocol hands to the guest: an initial RAM disk, or a multiboot module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The file.
+    pub path: PathBuf,
+    /// The module's own command line, where the protocol has one.
+    pub command_line: String,
+}
+
+/// A file with symbols: ELF, System.map, or what `nm` prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What to add to each address in it (wrapping), in bytes.
+    pub offset: u64,
+}
+
+/// What `CPUID` offers the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CpuModel {
+    /// What the host has, less what calibration found that it cannot run.
+    #[default]
+    Safe,
+    /// All that the host's KVM advertises.
+    Host,
+}
+
+/// Who plays the interrupt controllers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Irqchip {
+    /// The monitor: every access, IPI and EOI is seen.
+    #[default]
+    User,
+    /// KVM plays the local APICs, the monitor the others.
+    Split,
+    /// KVM plays all of them.
+    Kernel,
+}
+
 /// Everything that determines a run.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What to run.
     pub image: Image,
+    /// An initial RAM disk for Linux (one), or modules for multiboot and PVH, in their order.
+    pub modules: Vec<Module>,
+    /// Where symbols come from besides the image, later ones first.
+    pub symbols: Vec<SymbolFile>,
+    /// What `CPUID` offers.
+    pub cpu: CpuModel,
+    /// Who plays the interrupt controllers.
+    pub irqchip: Irqchip,
+    /// A file behind a virtio block device.
+    pub disk: Option<PathBuf>,
     /// How many vCPUs, 1 to 16.
     pub vcpus: u8,
     /// Guest memory in bytes.
@@ -53,4 +103,29 @@ pub struct Config {
     pub start_paused: bool,
     /// The command that is running, for the trace's header.
     pub command: Vec<String>,
+}
+
+impl Config {
+    /// How `image` runs when nothing else is said: one vCPU, 64 MiB, every trap recorded, no trace.
+    #[must_use]
+    pub fn new(image: Image) -> Self {
+        Self {
+            image,
+            modules: Vec::new(),
+            symbols: Vec::new(),
+            cpu: CpuModel::default(),
+            irqchip: Irqchip::default(),
+            disk: None,
+            vcpus: 1,
+            memory_bytes: 64 << 20,
+            append: String::new(),
+            traps: TrapSelection::ALL,
+            on_full: OnFull::Wait,
+            timeout: None,
+            trace: None,
+            followed: false,
+            start_paused: false,
+            command: Vec::new(),
+        }
+    }
 }

@@ -24,7 +24,7 @@ mod vcpu;
 mod vm;
 pub mod walk;
 
-pub use config::{Config, Image};
+pub use config::{Config, CpuModel, Image, Irqchip, Module, SymbolFile};
 pub use control::{Control, GeneralRegisters, Registers, StepOutcome, SystemRegisters};
 pub use error::{Error, Result};
 pub use facts::{Diagnosis, doctor};

@@ -109,7 +109,6 @@ fn config(request: &Request) -> Result<Config, Failure> {
     };
     let traps = options.traps.parse().map_err(|error: String| anyhow!(error));
     Ok(Config {
-        image,
         vcpus: options.cpus.unwrap_or(default_vcpus),
         memory_bytes: options.memory,
         append: options.append.clone(),
@@ -121,8 +120,8 @@ fn config(request: &Request) -> Result<Config, Failure> {
         timeout: options.timeout,
         trace: request.trace.clone(),
         followed: request.followed,
-        start_paused: false,
         command: command_line(),
+        ..Config::new(image)
     })
 }
 

@@ -11,6 +11,7 @@ mod cpuid;
 pub mod devices;
 mod error;
 mod facts;
+pub mod firmware;
 pub mod guests;
 pub mod image;
 pub mod irq;

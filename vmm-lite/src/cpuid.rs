@@ -48,6 +48,12 @@ pub(crate) fn for_vcpu(host: &CpuId, number: u8, offer: Offer) -> CpuId {
     cpuid
 }
 
+/// EAX and EDX of leaf 1: family, model and stepping, and the oldest features.
+pub(crate) fn signature(cpuid: &CpuId) -> (u32, u32) {
+    let leaf = cpuid.as_slice().iter().find(|entry| entry.function == LEAF_FEATURES);
+    leaf.map_or((0, 0), |entry| (entry.eax, entry.edx))
+}
+
 /// MAXPHYADDR, and whether there are 1 GiB pages.
 pub(crate) fn paging_features(cpuid: &CpuId) -> (u8, bool) {
     let leaf = |function| cpuid.as_slice().iter().find(|entry| entry.function == function);

@@ -16,6 +16,7 @@ use crate::cpuid::{self, Offer};
 use crate::devices::{MemorySizes, PortBus};
 use crate::error::{Error, Result};
 use crate::facts;
+use crate::firmware::{self, Description};
 use crate::image::{self, Entry, Loaded};
 use crate::irq::{Chips, Lapic, LapicConfig};
 use crate::kvm::{Host, Vcpu, VmFd};
@@ -252,6 +253,9 @@ fn make_vcpus(
         made.reset.push((vcpu.regs(), vcpu.sregs()));
         made.vcpus.push(vcpu);
     }
+    let (cpu_signature, cpu_features) = cpuid::signature(&supported);
+    let description = Description { vcpus: config.vcpus, cpu_signature, cpu_features, virtio: &[] };
+    firmware::write(vm.memory(), &description)?;
     if let Entry::LongMode { .. } = loaded.entry {
         boot::write_tables(vm.memory())?;
     }

@@ -24,15 +24,9 @@ impl Chips {
         Self { ioapic: Ioapic::new(ioapic_id), pic: Pic::new(), pit: Pit::new() }
     }
 
-    /// Sets an ISA interrupt line, 0 to 15: the 8259s' line and the IOAPIC's pin of the same number, but for the
-    /// timer, whose line 0 is pin 2 as in nearly every PC; MP table and MADT have to say so.
+    /// Sets an ISA interrupt line, 0 to 15: the 8259s' line and the IOAPIC's pin that [`isa_line_to_pin`] says.
     pub fn set_line(&mut self, line: u8, asserted: bool, now_ns: u64) {
-        let pin = match line {
-            0 => 2,
-            1 | 3..=15 => line,
-            // The cascade's, and no line at all.
-            _ => return,
-        };
+        let Some(pin) = isa_line_to_pin(line) else { return };
         self.pic.set_line(line, asserted, now_ns);
         self.ioapic.set_pin(pin, asserted, now_ns);
     }
@@ -59,6 +53,17 @@ impl Chips {
     /// The next message of the IOAPIC to send.
     pub fn next_message(&mut self) -> Option<Request> {
         self.ioapic.next_message()
+    }
+}
+
+/// The IOAPIC's pin for an ISA interrupt line: that of the same number, but for the timer, whose line 0 is pin 2 as in
+/// nearly every PC; MP table and MADT say so. Line 2 is the 8259s' cascade, and others do not exist.
+#[must_use]
+pub const fn isa_line_to_pin(line: u8) -> Option<u8> {
+    match line {
+        0 => Some(2),
+        1 | 3..=15 => Some(line),
+        _ => None,
     }
 }
 

@@ -21,7 +21,7 @@ mod pit;
 pub mod route;
 mod vectors;
 
-pub use chips::Chips;
+pub use chips::{Chips, isa_line_to_pin};
 pub use icr::{DestinationMode, Icr};
 pub use ioapic::{IOAPIC_BASE, IOAPIC_PINS, IOAPIC_SIZE, Ioapic, Request};
 pub use lapic::{

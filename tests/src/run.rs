@@ -201,6 +201,5 @@ impl Run {
 /// When there is none of this name.
 #[must_use]
 pub fn symbol(header: &Header, name: &str) -> u64 {
-    let found = header.symbols.iter().find(|symbol| symbol.name == name);
-    found.unwrap_or_else(|| panic!("no symbol {name}")).address
+    header.symbols.address_of(name).unwrap_or_else(|| panic!("no symbol {name}"))
 }

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::symbols::{Symbol, Symbols};
+
 /// The facts that hold for a whole trace: which guest, on which host, recorded how.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The built-in guest's name or the image's path as given.
     pub guest: String,
@@ -25,8 +27,10 @@ pub struct Header {
     pub calibration: Vec<Fact>,
     /// Version of the program that recorded the trace.
     pub recorder: String,
-    /// Symbols of the guest image, sorted by address.
-    pub symbols: Vec<Symbol>,
+    /// What this recording cannot see, and why: a sentence each, such as for `--irqchip kernel`.
+    pub not_seen: Vec<String>,
+    /// Symbols of the guest image.
+    pub symbols: Symbols,
 }
 
 /// A named fact.
@@ -38,28 +42,11 @@ pub struct Fact {
     pub value: String,
 }
 
-/// A function or object of the guest image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Symbol {
-    /// Guest virtual address of its first byte.
-    pub address: u64,
-    /// Size in bytes, 0 if unknown.
-    pub size: u64,
-    /// Name, demangled.
-    pub name: String,
-}
-
 impl Header {
-    /// The symbol that holds guest virtual address `address`, and the offset into it in bytes.
-    ///
-    /// A symbol of unknown size reaches to the next one, but no further than 64 KiB.
+    /// The name of the symbol that holds guest virtual address `address`, and the offset into it in bytes:
+    /// [`Symbols::at`].
     #[must_use]
-    pub fn symbolize(&self, address: u64) -> Option<(&Symbol, u64)> {
-        const UNSIZED_REACH: u64 = 64 << 10;
-        let after = self.symbols.partition_point(|s| s.address <= address);
-        let symbol = self.symbols.get(after.checked_sub(1)?)?;
-        let offset = address - symbol.address;
-        let reach = if symbol.size == 0 { UNSIZED_REACH } else { symbol.size };
-        (offset < reach).then_some((symbol, offset))
+    pub fn symbolize(&self, address: u64) -> Option<(&str, u64)> {
+        self.symbols.at(address)
     }
 }

@@ -27,6 +27,8 @@ pub mod event;
 mod format;
 pub mod header;
 pub mod reader;
+pub mod screen;
+pub mod symbols;
 mod verify;
 mod writer;
 

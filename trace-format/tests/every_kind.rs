@@ -9,8 +9,9 @@ use proptest::strategy::ValueTree as _;
 use trace_format::event::{
     Access, Actor, AddressSpace, Counter, Data, Debugger, DeliveryMode, Exit, ExitReason, Fixup, FixupKind,
     HostMapping, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Level, Lost, LostReason, MACHINE, Marker,
-    MsrDirection, Output, PageTableWrite, PagingMode, Permissions, Reclaim, Refault, Shorthand, StopReason,
-    Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
+    MsrDirection, Output, PageTableWrite, PagingMode, Permissions, Reclaim, Refault, ResetBy, Screen,
+    Shorthand, Slide, StopReason, Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause, WalkFault,
+    WalkOutcome,
 };
 use trace_format::{Event, Header, Kind, Payload, Reader, Writer};
 
@@ -262,9 +263,18 @@ fn run() -> impl Strategy<Value = Payload> {
         Actor::Signal,
         Actor::Monitor,
     ]);
+    let reset = prop::sample::select(vec![
+        ResetBy::Unknown,
+        ResetBy::KeyboardController,
+        ResetBy::FastReset,
+        ResetBy::ResetControl,
+        ResetBy::Acpi,
+        ResetBy::Hypervisor,
+    ]);
     let why = prop_oneof![
         any::<u32>().prop_map(|status| StopReason::GuestExit { status }),
-        Just(StopReason::Reset),
+        reset.prop_map(|by| StopReason::Reset { by }),
+        Just(StopReason::PowerOff),
         Just(StopReason::TripleFault),
         Just(StopReason::Deadlock),
         Just(StopReason::HostError),
@@ -290,7 +300,11 @@ fn run() -> impl Strategy<Value = Payload> {
     prop_oneof![
         state.prop_map(Payload::State),
         debugger.prop_map(Payload::Debugger),
-        (fixup, number()).prop_map(|(kind, rip)| Payload::Fixup(Fixup { kind, rip })),
+        (fixup, number(), "[a-z0-9]{0,16}").prop_map(|(kind, rip, mnemonic)| {
+            Payload::Fixup(Fixup { kind, rip, mnemonic: ArrayString::from(&mnemonic).unwrap() })
+        }),
+        screen(),
+        number().prop_map(|slide| Payload::Slide(Slide { slide })),
         (number(), reason).prop_map(|(count, reason)| Payload::Lost(Lost { count, reason })),
         (any::<u32>(), bytes()).prop_map(|(offset, bytes)| Payload::Data(Data { offset, bytes })),
         (any::<u16>(), bytes()).prop_map(|(port, bytes)| Payload::Console(Output { port, bytes })),
@@ -304,6 +318,16 @@ fn run() -> impl Strategy<Value = Payload> {
             Payload::TrapReturn(TrapReturn { id, vector, duration_ns, rip })
         }),
     ]
+}
+
+fn screen() -> impl Strategy<Value = Payload> {
+    let cells = vec(any::<u16>(), 0..=80);
+    (any::<[u8; 3]>(), option::of(any::<(u8, u8)>()), cells).prop_map(
+        |([columns, row, first], cursor, cells)| {
+            let cells = cells.into_iter().collect();
+            Payload::Screen(Screen { columns, row, first, cursor, cells })
+        },
+    )
 }
 
 fn payload() -> impl Strategy<Value = Payload> {

@@ -1,7 +1,9 @@
 //! The bytes of FORMAT.md, written out: a change here is a change of the format.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use trace_format::event::{Exit, ExitReason, VcpuState};
+use trace_format::event::{
+    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, ResetBy, Screen, Slide, StopReason, VcpuState,
+};
 use trace_format::{Event, Header, Payload, Reader, Writer};
 
 const HEAD: usize = 20;
@@ -118,4 +120,64 @@ fn an_event_with_an_unknown_tag_is_stepped_over() {
     assert_eq!(events[1].1.payload, Payload::State(VcpuState::Running));
     assert_eq!(reader.unknown_events(), 1);
     assert_eq!(reader.damage(), []);
+}
+
+/// The section of a block that holds the events, of one whose events are all of one lane.
+fn records(events: &[Event]) -> Vec<u8> {
+    let bytes = written(events);
+    let body = &bytes[beginning().len() + HEAD + 56..];
+    let lanes = usize::from(body[3]);
+    let section = &body[4 + lanes..];
+    assert_eq!(section[..2], [3, 0], "events, stored");
+    section[4..][..usize::from(section[2])].to_vec()
+}
+
+fn at_once(vcpu: u8, payload: Payload) -> Event {
+    Event { time: 0, vcpu, payload }
+}
+
+#[test]
+fn how_a_run_ended() {
+    let stopped = |why| [at_once(MACHINE, Payload::State(VcpuState::Stopped { why }))];
+    let reset = |by| records(&stopped(StopReason::Reset { by }));
+    assert_eq!(reset(ResetBy::Unknown), [12, 3, 5, 1, 0], "as all resets were in the first traces");
+    assert_eq!(reset(ResetBy::KeyboardController), [12, 3, 5, 1, 1]);
+    assert_eq!(reset(ResetBy::FastReset), [12, 3, 5, 1, 2]);
+    assert_eq!(reset(ResetBy::ResetControl), [12, 3, 5, 1, 3]);
+    assert_eq!(reset(ResetBy::Acpi), [12, 3, 5, 1, 4]);
+    assert_eq!(reset(ResetBy::Hypervisor), [12, 3, 5, 1, 5]);
+    assert_eq!(records(&stopped(StopReason::PowerOff)), [12, 3, 5, 7, 0]);
+}
+
+#[test]
+fn a_fixup_with_and_without_a_mnemonic() {
+    let fixup = |mnemonic: &str| Fixup {
+        kind: FixupKind::Instruction,
+        rip: 0x40,
+        mnemonic: Mnemonic::from(mnemonic).unwrap(),
+    };
+    assert_eq!(records(&[at_once(0, Payload::Fixup(fixup("")))]), [19, 3, 2, 0x80, 1]);
+    let with = records(&[at_once(0, Payload::Fixup(fixup("stac")))]);
+    assert_eq!(with, [19, 8, 2, 0x80, 1, 4, b's', b't', b'a', b'c']);
+}
+
+#[test]
+fn a_part_of_the_screen() {
+    let cells = [0x1f41, 0x0742].into_iter().collect();
+    let screen = Screen { columns: 80, row: 24, first: 3, cursor: Some((24, 5)), cells };
+    #[rustfmt::skip]
+    let expected = [
+        21, 12,
+        80, 24, 3, 1, 24, 5,  // columns, row, first, the cursor
+        2, 0x41, 0x42,        // characters
+        2, 0x1f, 0x07,        // attributes
+    ];
+    assert_eq!(records(&[at_once(MACHINE, Payload::Screen(screen))]), expected);
+}
+
+#[test]
+fn a_slide() {
+    let slide = Slide { slide: 0x1e00_0000 };
+    let expected = [22, 5, 0x80, 0x80, 0x80, 0xf0, 0x01];
+    assert_eq!(records(&[at_once(MACHINE, Payload::Slide(slide))]), expected);
 }

@@ -4,8 +4,9 @@
 use trace_format::analysis::Tally;
 use trace_format::describe::Line;
 use trace_format::event::{
-    Counter, DeliveryMode, Exit, ExitReason, Ipi, IpiAccepted, IpiEoi, Irq, IrqSource, Lost, LostReason,
-    MACHINE, Shorthand, StopReason, Text, Trap, TrapClass, TrapReturn, VcpuState,
+    Counter, DeliveryMode, Exit, ExitReason, Fixup, FixupKind, Ipi, IpiAccepted, IpiEoi, Irq, IrqSource,
+    Lost, LostReason, MACHINE, Mnemonic, ResetBy, Screen, Shorthand, Slide, StopReason, Text, Trap,
+    TrapClass, TrapReturn, VcpuState,
 };
 use trace_format::header::{Fact, Symbol};
 use trace_format::{Event, Header, Payload, Reader, Report, Writer, verify};
@@ -17,7 +18,8 @@ fn header() -> Header {
         vcpus: 2,
         memory_bytes: 64 << 20,
         host: vec![Fact { name: "kernel".into(), value: "6.12".into() }],
-        symbols: vec![Symbol { address: 0x1000, size: 0x100, name: "main".into() }],
+        not_seen: vec!["IPIs: KVM plays\u{1b} the local APICs".into()],
+        symbols: vec![Symbol { address: 0x1000, size: 0x100, name: "main".into() }].into(),
         ..Header::default()
     }
 }
@@ -131,6 +133,7 @@ fn a_report_has_the_documented_fields() {
             "recorder": "",
             "host": [{ "name": "kernel", "value": "6.12" }],
             "calibration": [],
+            "not_seen": ["IPIs: KVM plays\u{1b} the local APICs"],
             "finished": true,
             "blocks": 1,
             "damage": [],
@@ -150,6 +153,7 @@ fn a_report_is_readable() {
 guest     tlb-shootdown, 2 vCPUs, 64 MiB
 recorded  vmscope record tlb-shootdown
 end       the guest exited with status 0
+not seen  IPIs: KVM plays\\u{{1b}} the local APICs
 time      9.98 µs
 events    11 in {bytes} bytes, {each:.2} bytes an event
 lost      3 events
@@ -244,4 +248,43 @@ fn a_live_tally_is_the_report_s() {
     let mut tally = Tally::default();
     events().iter().for_each(|event| tally.add(event));
     assert_eq!(tally.report(&reader), Report::of(&mut reader).unwrap());
+}
+
+#[test]
+fn screens_slides_fixups_and_ends_are_lines() {
+    let cells: arrayvec::ArrayVec<u16, 80> = [0x0741, 0x071b, 0x0707, 0x0720].into_iter().collect();
+    let payloads = [
+        Payload::Screen(Screen { columns: 80, row: 24, first: 3, cursor: Some((24, 6)), cells }),
+        Payload::Screen(Screen { columns: 80, row: 0, first: 0, cursor: None, cells: Default::default() }),
+        Payload::Slide(Slide { slide: 0x1e00_0000 }),
+        Payload::Fixup(Fixup {
+            kind: FixupKind::Instruction,
+            rip: 0x1010,
+            mnemonic: Mnemonic::from("cmpxchg16b").unwrap(),
+        }),
+        Payload::State(VcpuState::Stopped { why: StopReason::Reset { by: ResetBy::ResetControl } }),
+        Payload::State(VcpuState::Stopped { why: StopReason::PowerOff }),
+    ];
+    let events = payloads.map(|payload| Event { time: 0, vcpu: MACHINE, payload });
+    let header = header();
+    let lines: Vec<String> = events.iter().map(|event| event.describe(&header).to_string()).collect();
+    let expected = [
+        "row 24 from column 3 \"A←•\", cursor at row 24 column 6",
+        "no cursor",
+        "the kernel runs 0x1e000000 above its link address",
+        "KVM cannot run cmpxchg16b here: the monitor did, at main+0x10",
+        "stopped: the guest asked for a reset through port 0xcf9",
+        "stopped: the guest switched itself off",
+    ];
+    assert_eq!(lines, expected);
+
+    let json = |n: usize| serde_json::to_value(events[n].json(n as u64, &header)).unwrap();
+    let screen = serde_json::json!({
+        "number": 0, "time": 0, "vcpu": null, "kind": "screen", "columns": 80, "row": 24, "first": 3,
+        "cursor": [24, 6], "text": "A←• ", "attributes": "07070707",
+    });
+    assert_eq!(json(0), screen);
+    assert_eq!(json(2)["slide"], "0x1e000000");
+    assert_eq!(json(3)["mnemonic"], "cmpxchg16b");
+    assert_eq!(json(4)["by"], "reset-control");
 }

@@ -3,7 +3,10 @@
 
 use std::fs::File;
 
-use trace_format::event::{Exit, ExitReason, Lost, LostReason, MACHINE, Output, StopReason, VcpuState};
+use trace_format::event::{
+    Exit, ExitReason, Lost, LostReason, MACHINE, Output, Slide, StopReason, VcpuState,
+};
+use trace_format::header::Symbol;
 use trace_format::{Error, Event, Header, Kind, Payload, Reader, Writer};
 
 fn header() -> Header {
@@ -164,4 +167,46 @@ fn other_files_and_versions_are_told_apart() {
     assert!(matches!(Reader::open("/nonexistent/trace.vmt"), Err(Error::Open { .. })));
     let is_send = |_: &dyn Send| ();
     is_send(&Reader::from_bytes(write(&[])).unwrap());
+}
+
+#[test]
+fn the_header_tells_what_is_not_seen() {
+    let not_seen = vec!["IPIs: KVM plays the local APICs".to_owned(), "EOIs".to_owned()];
+    let header = Header { not_seen, ..header() };
+    let file = Writer::new(Vec::new(), &header).unwrap().finish().unwrap();
+    assert_eq!(Reader::from_bytes(file).unwrap().header(), &header);
+
+    let endless = Header { not_seen: vec![String::new(); 1 << 20], ..header };
+    assert!(matches!(Writer::new(Vec::new(), &endless), Err(Error::TooLarge { .. })));
+}
+
+#[test]
+fn symbols_follow_the_last_slide() {
+    const LINKED: u64 = 0xffff_ffff_8100_0000;
+    let symbol = Symbol { address: LINKED, size: 0x100, name: "start".into() };
+    let header = Header { symbols: vec![symbol].into(), ..header() };
+    let slide = |time, slide| Event { time, vcpu: 0, payload: Payload::Slide(Slide { slide }) };
+    let named = |reader: &Reader, address| reader.header().symbolize(address).is_some();
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = Writer::new(File::create(file.path()).unwrap(), &header).unwrap();
+    let mut following = Reader::open(file.path()).unwrap();
+    assert!(named(&following, LINKED));
+    writer.append(&slide(1, 0x100_0000)).unwrap();
+    writer.append(&slide(2, 0x200_0000)).unwrap();
+    writer.flush().unwrap();
+    following.poll().unwrap();
+    assert!(named(&following, LINKED + 0x200_0000) && !named(&following, LINKED));
+    writer.append(&slide(3, 0x300_0000)).unwrap();
+    writer.flush().unwrap();
+    for event in &events(100) {
+        writer.append(event).unwrap();
+    }
+    writer.finish().unwrap();
+    following.poll().unwrap();
+    assert!(named(&following, LINKED + 0x300_0000), "what followed in the file");
+    let opened = Reader::open(file.path()).unwrap();
+    assert!(named(&opened, LINKED + 0x300_0000), "what was opened afterwards");
+    let linked = opened.header().symbols.iter().next().unwrap();
+    assert_eq!(linked, (LINKED, 0x100, "start"), "the header keeps addresses as linked");
 }

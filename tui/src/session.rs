@@ -11,6 +11,7 @@ use crate::guest::{Guest, Machine};
 use crate::keep::Temporary;
 use crate::signals::Signals;
 use crate::terminal::Screen;
+use crate::ui::text;
 
 /// How often a trace that may grow is looked at.
 const GROWING: Duration = Duration::from_millis(50);
@@ -93,7 +94,7 @@ impl Session<'_> {
 
     fn tell_where(&mut self, vcpu: u8, rip: u64) {
         let symbol = match self.app.header().symbolize(rip) {
-            Some((symbol, offset)) => format!(", {}+{offset:#x}", symbol.name),
+            Some((name, offset)) => format!(", {}+{offset:#x}", text::escape(name)),
             None => String::new(),
         };
         self.app.tell(format!("vCPU {vcpu} is at {rip:#x}{symbol}"));

@@ -80,7 +80,8 @@ impl Vm {
             host: facts::host(&host),
             calibration: calibration.facts(),
             recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
-            symbols: loaded.symbols.clone(),
+            not_seen: Vec::new(),
+            symbols: loaded.symbols.clone().into(),
         };
         let mut recorder = match &config.trace {
             Some(path) => Some(Recorder::start(path, &header, clock, config.on_full, config.followed)?),

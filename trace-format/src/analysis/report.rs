@@ -131,6 +131,8 @@ pub struct TraceReport {
     pub host: Vec<NamedFact>,
     /// What calibration found about the host's KVM.
     pub calibration: Vec<NamedFact>,
+    /// What this recording cannot see, a sentence each.
+    pub not_seen: Vec<String>,
     /// Whether the recording ended properly.
     pub finished: bool,
     /// Event blocks.

@@ -170,6 +170,7 @@ impl Tally {
                 recorder: header.recorder.clone(),
                 host: header.host.iter().map(NamedFact::from).collect(),
                 calibration: header.calibration.iter().map(NamedFact::from).collect(),
+                not_seen: header.not_seen.clone(),
                 finished: reader.is_finished(),
                 blocks: reader.blocks().len() as u64,
                 damage,

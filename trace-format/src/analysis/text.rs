@@ -38,6 +38,9 @@ impl Report {
         let stopped = self.guest.stopped.as_deref();
         let end = if trace.finished { "the trace does not tell" } else { "the recording did not end" };
         writeln!(f, "end       {}", stopped.unwrap_or(end))?;
+        for sentence in &trace.not_seen {
+            writeln!(f, "not seen  {}", Escaped(sentence.as_bytes()))?;
+        }
         writeln!(f, "time      {}", Span(self.duration_ns))?;
         let each = if self.events == 0 { 0.0 } else { self.bytes as f64 / self.events as f64 };
         writeln!(f, "events    {} in {} bytes, {each:.2} bytes an event", self.events, self.bytes)?;

@@ -10,6 +10,7 @@ use crate::event::{
     WalkOutcome,
 };
 use crate::header::Header;
+use crate::screen::character;
 
 /// An event as a JSON object with a stable form.
 ///
@@ -67,7 +68,7 @@ impl<M: SerializeMap> Object<'_, M> {
     fn rip(&mut self, rip: u64) -> Result<(), M::Error> {
         self.hex("rip", rip)?;
         match self.header.symbolize(rip) {
-            Some((symbol, offset)) => self.text("symbol", format_args!("{}+{offset:#x}", symbol.name)),
+            Some((name, offset)) => self.text("symbol", format_args!("{name}+{offset:#x}")),
             None => Ok(()),
         }
     }
@@ -148,12 +149,23 @@ impl<M: SerializeMap> Object<'_, M> {
             Payload::Debugger(e) => self.debugger(e),
             Payload::Fixup(e) => {
                 self.put("fixup", e.kind.name())?;
+                self.put("mnemonic", &(!e.mnemonic.is_empty()).then_some(e.mnemonic.as_str()))?;
                 self.rip(e.rip)
             }
             Payload::Lost(e) => {
                 self.put("count", &e.count)?;
                 self.put("reason", e.reason.name())
             }
+            Payload::Screen(e) => {
+                self.put("columns", &e.columns)?;
+                self.put("row", &e.row)?;
+                self.put("first", &e.first)?;
+                self.put("cursor", &e.cursor)?;
+                self.put("text", &e.cells.iter().map(|&cell| character(cell)).collect::<String>())?;
+                let attributes: Vec<u8> = e.cells.iter().map(|cell| cell.to_le_bytes()[1]).collect();
+                self.text("attributes", HexBytes(&attributes))
+            }
+            Payload::Slide(e) => self.hex("slide", e.slide),
         }
     }
 
@@ -310,6 +322,7 @@ impl<M: SerializeMap> Object<'_, M> {
                 match why {
                     StopReason::GuestExit { status } => self.put("status", status),
                     StopReason::Ended { by } => self.by(*by),
+                    StopReason::Reset { by } => self.put("by", by.name()),
                     _ => Ok(()),
                 }
             }

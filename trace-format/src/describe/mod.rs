@@ -116,6 +116,8 @@ impl Kind {
             Self::Debugger => "debugger",
             Self::Fixup => "fixup",
             Self::Lost => "lost",
+            Self::Screen => "screen",
+            Self::Slide => "slide",
         }
     }
 }
@@ -177,8 +179,8 @@ pub struct Code<'a> {
 impl fmt::Display for Code<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.header.symbolize(self.address) {
-            Some((symbol, 0)) => write!(f, "{}", Escaped(symbol.name.as_bytes())),
-            Some((symbol, offset)) => write!(f, "{}+{offset:#x}", Escaped(symbol.name.as_bytes())),
+            Some((name, 0)) => write!(f, "{}", Escaped(name.as_bytes())),
+            Some((name, offset)) => write!(f, "{}+{offset:#x}", Escaped(name.as_bytes())),
             None => write!(f, "{:#x}", self.address),
         }
     }
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn code_has_names() {
         let symbol = Symbol { address: 0x1000, size: 0x20, name: "ma\x1bin".into() };
-        let header = Header { symbols: vec![symbol], ..Header::default() };
+        let header = Header { symbols: vec![symbol].into(), ..Header::default() };
         let shown = [0x1000, 0x1012, 0x1020].map(|address| Code { address, header: &header }.to_string());
         assert_eq!(shown, [r"ma\u{1b}in", r"ma\u{1b}in+0x12", "0x1020"]);
     }

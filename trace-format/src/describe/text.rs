@@ -5,10 +5,11 @@ use std::fmt::{self, Formatter};
 use super::{Code, Escaped, Span};
 use crate::event::{
     Access, Debugger, DeliveryMode, Exit, ExitReason, FixupKind, Ipi, IrqSource, LostReason, Marker,
-    MsrDirection, Payload, Permissions, Shorthand, Trap, TrapReturn, VcpuState, Walk, WalkCause, WalkOutcome,
-    vector_name,
+    MsrDirection, Payload, Permissions, Screen, Shorthand, Trap, TrapReturn, VcpuState, Walk, WalkCause,
+    WalkOutcome, vector_name,
 };
 use crate::header::Header;
+use crate::screen::character;
 
 pub(super) fn payload(payload: &Payload, header: &Header, f: &mut Formatter<'_>) -> fmt::Result {
     let code = |address| Code { address, header };
@@ -65,8 +66,14 @@ pub(super) fn payload(payload: &Payload, header: &Header, f: &mut Formatter<'_>)
             }
             Debugger::Detached { by } => write!(f, "{} detached", by.name()),
         },
-        Payload::Fixup(e) => write!(f, "{} at {}", e.kind.name(), code(e.rip)),
+        Payload::Fixup(e) if e.mnemonic.is_empty() => write!(f, "{} at {}", e.kind.name(), code(e.rip)),
+        Payload::Fixup(e) => {
+            let mnemonic = Escaped(e.mnemonic.as_bytes());
+            write!(f, "KVM cannot run {mnemonic} here: the monitor did, at {}", code(e.rip))
+        }
         Payload::Lost(e) => write!(f, "{} events, {}", e.count, e.reason.name()),
+        Payload::Screen(e) => screen(e, f),
+        Payload::Slide(e) => write!(f, "the kernel runs {:#x} above its link address", e.slide),
     }
 }
 
@@ -211,6 +218,18 @@ fn state(state: &VcpuState, f: &mut Formatter<'_>) -> fmt::Result {
         VcpuState::Paused { by } => write!(f, "paused by {}", by.name()),
         VcpuState::Stopped { why } => write!(f, "stopped: {why}"),
         _ => f.write_str(state.name()),
+    }
+}
+
+fn screen(screen: &Screen, f: &mut Formatter<'_>) -> fmt::Result {
+    let Screen { row, first, cursor, ref cells, .. } = *screen;
+    if !cells.is_empty() {
+        let text: String = cells.iter().map(|&cell| character(cell)).collect();
+        write!(f, "row {row} from column {first} \"{}\", ", text.trim_end())?;
+    }
+    match cursor {
+        Some((row, column)) => write!(f, "cursor at row {row} column {column}"),
+        None => f.write_str("no cursor"),
     }
 }
 

@@ -8,6 +8,8 @@ mod exit;
 mod interrupt;
 mod memory;
 mod run;
+mod screen;
+mod slide;
 mod trap;
 mod walk;
 
@@ -15,7 +17,11 @@ pub use console::{Counter, Marker, Output, Text};
 pub use exit::{Data, Exit, ExitReason, FOREIGN_EXITS, MsrDirection};
 pub use interrupt::{DeliveryMode, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Shorthand};
 pub use memory::{AddressSpace, PageTableWrite, Reclaim, Refault};
-pub use run::{Actor, Debugger, Fixup, FixupKind, Lost, LostReason, StopReason, VcpuState};
+pub use run::{
+    Actor, Debugger, Fixup, FixupKind, Lost, LostReason, Mnemonic, ResetBy, StopReason, VcpuState,
+};
+pub use screen::Screen;
+pub use slide::{KERNEL_BASE, Slide};
 pub use trap::{Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, vector_name};
 pub use walk::{
     Access, HostMapping, Level, PagingMode, Permissions, Walk, WalkCause, WalkFault, WalkOutcome,
@@ -82,6 +88,10 @@ pub enum Payload {
     Fixup(Fixup),
     /// Events were lost here.
     Lost(Lost),
+    /// The guest's VGA text screen changed.
+    Screen(Screen),
+    /// The guest's kernel was found to run above its link address.
+    Slide(Slide),
 }
 
 /// The kind of an event: what block headers index and reports count by.
@@ -110,11 +120,13 @@ pub enum Kind {
     Debugger,
     Fixup,
     Lost,
+    Screen,
+    Slide,
 }
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Exit,
         Self::Data,
         Self::Trap,
@@ -136,6 +148,8 @@ impl Kind {
         Self::Debugger,
         Self::Fixup,
         Self::Lost,
+        Self::Screen,
+        Self::Slide,
     ];
 
     /// The name used in reports, filters and JSON.
@@ -163,6 +177,8 @@ impl Kind {
             Self::Debugger => "debugger",
             Self::Fixup => "fixup",
             Self::Lost => "lost",
+            Self::Screen => "screen",
+            Self::Slide => "slide",
         }
     }
 }
@@ -193,6 +209,8 @@ impl Payload {
             Self::Debugger(_) => Kind::Debugger,
             Self::Fixup(_) => Kind::Fixup,
             Self::Lost(_) => Kind::Lost,
+            Self::Screen(_) => Kind::Screen,
+            Self::Slide(_) => Kind::Slide,
         }
     }
 }

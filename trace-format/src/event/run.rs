@@ -1,5 +1,6 @@
 //! The run itself: states, debuggers, fix-ups, losses.
 
+use arrayvec::ArrayString;
 use serde::{Deserialize, Serialize};
 
 /// A vCPU, or the machine, changed its state.
@@ -43,8 +44,11 @@ pub enum StopReason {
     /// The guest wrote `status` to the debug-exit port.
     #[allow(missing_docs)]
     GuestExit { status: u32 },
-    /// The guest asked for a reset through the keyboard controller, port 0xcf9 or ACPI.
-    Reset,
+    /// The guest asked for a reset.
+    #[allow(missing_docs)]
+    Reset { by: ResetBy },
+    /// The guest switched itself off: ACPI sleep state S5.
+    PowerOff,
     /// Triple fault.
     TripleFault,
     /// Every vCPU waits for what cannot come: halted with interrupts off.
@@ -56,6 +60,23 @@ pub enum StopReason {
     /// Somebody ended it.
     #[allow(missing_docs)]
     Ended { by: Actor },
+}
+
+/// How a guest asked for a reset. A triple fault is none of them: [`StopReason::TripleFault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResetBy {
+    /// The trace does not tell: it is of a version that did not record it.
+    Unknown,
+    /// Keyboard controller: its command 0xfe, or bit 0 of its output port.
+    KeyboardController,
+    /// Bit 0 of system control port A, 0x92.
+    FastReset,
+    /// Reset control register of the chipset, port 0xcf9.
+    ResetControl,
+    /// The reset register that the FADT names (ACPI 6.5, 4.8.3.6).
+    Acpi,
+    /// An interface of the hypervisor: `KVM_EXIT_SYSTEM_EVENT`.
+    Hypervisor,
 }
 
 /// A debugger did something.
@@ -75,7 +96,12 @@ pub struct Fixup {
     pub kind: FixupKind,
     /// The instruction it is about, gva.
     pub rip: u64,
+    /// The instruction that the monitor carried out, in lower case; empty if it is not about one.
+    pub mnemonic: Mnemonic,
 }
+
+/// The name of an instruction.
+pub type Mnemonic = ArrayString<16>;
 
 /// What can be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,11 +146,37 @@ impl Actor {
     }
 }
 
+impl ResetBy {
+    /// The name used in filters and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::KeyboardController => "keyboard-controller",
+            Self::FastReset => "fast-reset",
+            Self::ResetControl => "reset-control",
+            Self::Acpi => "acpi",
+            Self::Hypervisor => "hypervisor",
+        }
+    }
+}
+
 impl std::fmt::Display for StopReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::GuestExit { status } => write!(f, "the guest exited with status {status}"),
-            Self::Reset => f.write_str("the guest asked for a reset"),
+            Self::Reset { by } => {
+                f.write_str("the guest asked for a reset")?;
+                f.write_str(match by {
+                    ResetBy::Unknown => "",
+                    ResetBy::KeyboardController => " through the keyboard controller",
+                    ResetBy::FastReset => " through port 0x92",
+                    ResetBy::ResetControl => " through port 0xcf9",
+                    ResetBy::Acpi => " through ACPI",
+                    ResetBy::Hypervisor => " through the hypervisor",
+                })
+            }
+            Self::PowerOff => f.write_str("the guest switched itself off"),
             Self::TripleFault => f.write_str("triple fault"),
             Self::Deadlock => f.write_str("every vCPU is halted and nothing can wake one"),
             Self::HostError => f.write_str("KVM could not go on with this guest"),

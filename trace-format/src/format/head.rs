@@ -1,15 +1,16 @@
-//! The header frame: what [`Header`] says, and the guest's symbols, each in a section.
+//! The header frame: what [`Header`] says, the guest's symbols, and what is not seen, each in a section.
 
 use serde::{Deserialize, Serialize};
 
 use super::section::{Content, Packer, Section, Unpacker};
-use super::{MAX_HEADER_SECTION, MAX_SYMBOLS, Malformed, varint};
+use super::{MAX_HEADER_SECTION, MAX_NOT_SEEN, MAX_SYMBOLS, Malformed, varint};
 use crate::Error;
-use crate::header::{Fact, Header, Symbol};
+use crate::header::{Fact, Header, Symbols};
 
 mod id {
     pub(super) const FACTS: u8 = 1;
     pub(super) const SYMBOLS: u8 = 2;
+    pub(super) const NOT_SEEN: u8 = 3;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,17 +58,22 @@ pub(crate) fn encode(header: &Header, packer: &mut Packer) -> Result<Vec<u8>, Er
     let mut symbols = Vec::new();
     varint::put(&mut symbols, header.symbols.len() as u64);
     let mut last = 0;
-    for symbol in &header.symbols {
-        let address = super::payload::delta(symbol.address, &mut last);
-        let entry = postcard::to_stdvec(&Entry { address, size: symbol.size, name: &symbol.name });
-        symbols.extend_from_slice(&entry.map_err(encode)?);
+    for (address, size, name) in header.symbols.iter() {
+        let address = super::payload::delta(address, &mut last);
+        symbols = postcard::to_extend(&Entry { address, size, name }, symbols).map_err(encode)?;
     }
     check("size of the header", facts.len(), MAX_HEADER_SECTION)?;
     check("size of the symbol table", symbols.len(), MAX_HEADER_SECTION)?;
+    let not_seen = match header.not_seen.as_slice() {
+        [] => Vec::new(),
+        sentences => postcard::to_stdvec(sentences).map_err(encode)?,
+    };
+    check("size of what is not seen", not_seen.len(), MAX_NOT_SEEN)?;
 
     let mut body = Vec::new();
     packer.put(&mut body, id::FACTS, Content::Records, &facts)?;
     packer.put(&mut body, id::SYMBOLS, Content::Records, &symbols)?;
+    packer.put(&mut body, id::NOT_SEEN, Content::Records, &not_seen)?;
     Ok(body)
 }
 
@@ -89,11 +95,16 @@ pub(crate) fn decode(mut body: &[u8], unpacker: &mut Unpacker) -> Result<Header,
                 unpacker.unpack(&section, MAX_HEADER_SECTION, &mut raw)?;
                 let facts: Facts =
                     postcard::take_from_bytes(&raw).map_err(|_| Malformed("facts of the header"))?.0;
-                header = header_of(facts, header.symbols);
+                header = header_of(facts, header.symbols, header.not_seen);
             }
             id::SYMBOLS => {
                 unpacker.unpack(&section, MAX_HEADER_SECTION, &mut raw)?;
                 header.symbols = symbols(&raw)?;
+            }
+            id::NOT_SEEN => {
+                unpacker.unpack(&section, MAX_NOT_SEEN, &mut raw)?;
+                header.not_seen =
+                    postcard::take_from_bytes(&raw).map_err(|_| Malformed("what is not seen"))?.0;
             }
             _ => {}
         }
@@ -101,7 +112,7 @@ pub(crate) fn decode(mut body: &[u8], unpacker: &mut Unpacker) -> Result<Header,
     Ok(header)
 }
 
-fn header_of(facts: Facts, symbols: Vec<Symbol>) -> Header {
+fn header_of(facts: Facts, symbols: Symbols, not_seen: Vec<String>) -> Header {
     let facts_of =
         |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| Fact { name, value }).collect();
     Header {
@@ -115,22 +126,27 @@ fn header_of(facts: Facts, symbols: Vec<Symbol>) -> Header {
         host: facts_of(facts.host),
         calibration: facts_of(facts.calibration),
         recorder: facts.recorder,
+        not_seen,
         symbols,
     }
 }
 
-fn symbols(mut raw: &[u8]) -> Result<Vec<Symbol>, Malformed> {
+fn symbols(mut raw: &[u8]) -> Result<Symbols, Malformed> {
     let count = varint::take_u32(&mut raw)
         .filter(|&count| count <= MAX_SYMBOLS)
         .ok_or(Malformed("number of symbols"))?;
-    let mut symbols = Vec::new();
+    let mut symbols = Symbols::default();
     let mut last = 0;
     for _ in 0..count {
         let (entry, rest): (Entry<'_>, _) =
             postcard::take_from_bytes(raw).map_err(|_| Malformed("symbol table"))?;
         raw = rest;
+        let before = last;
         let address = super::payload::undelta(entry.address, &mut last);
-        symbols.push(Symbol { address, size: entry.size, name: entry.name.to_owned() });
+        if address < before {
+            return Err(Malformed("symbols are not in the order of their addresses"));
+        }
+        symbols.push(address, entry.size, entry.name);
     }
     Ok(symbols)
 }

@@ -29,6 +29,8 @@ pub(crate) const MAX_BLOCK_EVENTS: u32 = 1 << 16;
 pub(crate) const MAX_BLOCK_SECTION: u32 = 1 << 20;
 /// The most bytes of a section of the header frame, decompressed.
 pub(crate) const MAX_HEADER_SECTION: u32 = 32 << 20;
+/// The most bytes of the section of the header that tells what is not seen, decompressed.
+pub(crate) const MAX_NOT_SEEN: u32 = 64 << 10;
 /// The most symbols in a header.
 pub(crate) const MAX_SYMBOLS: u32 = 1 << 20;
 /// The most bytes of a frame's summary.

@@ -130,5 +130,7 @@ pub(crate) const fn kind_bit(kind: Kind) -> u64 {
         Kind::Debugger => 18,
         Kind::Fixup => 19,
         Kind::Lost => 20,
+        Kind::Screen => 21,
+        Kind::Slide => 22,
     }
 }

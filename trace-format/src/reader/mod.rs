@@ -5,6 +5,7 @@ mod damage;
 mod iter;
 mod open;
 mod scan;
+mod slide;
 mod source;
 
 use std::sync::{Arc, LazyLock};
@@ -70,7 +71,8 @@ enum State {
 }
 
 impl Reader {
-    /// What the trace says about itself; empty if that part is damaged.
+    /// What the trace says about itself; empty if that part is damaged. Its symbols are where the kernel runs, as far
+    /// as the trace has told when it was last looked at.
     #[must_use]
     pub fn header(&self) -> &Header {
         static UNKNOWN: LazyLock<Header> = LazyLock::new(Header::default);

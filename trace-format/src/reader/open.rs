@@ -63,6 +63,7 @@ impl Reader {
         if !reader.read_index()? {
             reader.scan()?;
         }
+        reader.follow_slide(0)?;
         Ok(reader)
     }
 
@@ -80,7 +81,9 @@ impl Reader {
         let before = self.len();
         if length > self.length {
             self.length = length;
+            let blocks = self.blocks.len();
             self.scan()?;
+            self.follow_slide(blocks)?;
         }
         Ok(self.len() - before)
     }

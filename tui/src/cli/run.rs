@@ -158,7 +158,10 @@ fn conclude(ended: Ended, trace: Option<&Path>) -> Result<Code, Failure> {
     output::progress(&format_args!("{} after {}{kept}", ended.why, text::duration(ended.duration_ns)))?;
     match ended {
         Ended { failure: Some(failure), .. } => Err(failure),
-        Ended { why: StopReason::GuestExit { status: 0 } | StopReason::Reset, .. } => Ok(Code::Done),
+        Ended {
+            why: StopReason::GuestExit { status: 0 } | StopReason::Reset { .. } | StopReason::PowerOff,
+            ..
+        } => Ok(Code::Done),
         Ended { why: StopReason::Ended { .. }, .. } => Ok(Code::Done),
         _ => Ok(Code::Failed),
     }

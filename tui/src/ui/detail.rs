@@ -7,6 +7,8 @@ use trace_format::event::{
     VECTOR_SYSCALL, VcpuState, vector_name,
 };
 
+use trace_format::screen::character;
+
 use super::fields::{Fields, address};
 use super::{text, walk};
 use crate::app::App;
@@ -126,6 +128,9 @@ fn payload(fields: &mut Fields<'_>, event: &Event) {
                     FixupKind::Instruction => "an instruction that KVM cannot emulate",
                 },
             );
+            if !fixup.mnemonic.is_empty() {
+                fields.field("instruction", text::escape(&fixup.mnemonic));
+            }
             fields.code("rip", fixup.rip);
         }
         Payload::Lost(lost) => {
@@ -137,6 +142,18 @@ fn payload(fields: &mut Fields<'_>, event: &Event) {
                     LostReason::Damage => "a part of the file was damaged",
                 },
             );
+        }
+        Payload::Screen(screen) => {
+            fields.field("row", format!("{} of {} columns", screen.row, screen.columns));
+            fields.field("from column", screen.first.to_string());
+            fields.field("text", screen.cells.iter().map(|&cell| character(cell)).collect::<String>());
+            if let Some((row, column)) = screen.cursor {
+                fields.field("cursor", format!("row {row}, column {column}"));
+            }
+        }
+        Payload::Slide(slide) => {
+            fields.hex("slide", slide.slide);
+            fields.field("", "bytes that the kernel runs above its link address");
         }
     }
 }

@@ -49,8 +49,8 @@ impl<'a> Fields<'a> {
     /// A guest virtual address, and the symbol it is in.
     pub(super) fn code(&mut self, name: &str, gva: u64) {
         self.field(name, address(gva));
-        if let Some((symbol, offset)) = self.header.symbolize(gva) {
-            let symbol = format!("{}+{offset:#x}", text::escape(&symbol.name));
+        if let Some((name, offset)) = self.header.symbolize(gva) {
+            let symbol = format!("{}+{offset:#x}", text::escape(name));
             self.styled("", symbol, self.theme.good());
         }
     }

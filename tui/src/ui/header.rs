@@ -60,7 +60,13 @@ fn state(app: &App) -> (String, Style) {
     let (known, len) = (app.known(), app.reader().len());
     let reading = known < len;
     let ended = |why: &StopReason| {
-        let good = matches!(why, StopReason::GuestExit { status: 0 } | StopReason::Ended { .. });
+        let good = matches!(
+            why,
+            StopReason::GuestExit { status: 0 }
+                | StopReason::Ended { .. }
+                | StopReason::Reset { .. }
+                | StopReason::PowerOff
+        );
         (brief(why), if good { theme.good() } else { theme.bad() })
     };
     match (app.machine(), &app.summary().ended) {
@@ -80,7 +86,8 @@ fn state(app: &App) -> (String, Style) {
 fn brief(why: &StopReason) -> String {
     match why {
         StopReason::GuestExit { status } => format!("exited with {status}"),
-        StopReason::Reset => "ended: reset".into(),
+        StopReason::Reset { .. } => "ended: reset".into(),
+        StopReason::PowerOff => "ended: powered off".into(),
         StopReason::TripleFault => "ended: triple fault".into(),
         StopReason::Deadlock => "ended: all halted for ever".into(),
         StopReason::HostError => "ended: KVM failed".into(),

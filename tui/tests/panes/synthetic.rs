@@ -57,7 +57,8 @@ fn header() -> Header {
             symbol(KERNEL, 0x80, "page_fault_entry"),
             symbol(KERNEL + 0x80, 0x80, "syscall_entry"),
             symbol(KERNEL + 0x100, 0x200, "shoot_down"),
-        ],
+        ]
+        .into(),
         ..Header::default()
     }
 }

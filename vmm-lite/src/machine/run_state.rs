@@ -191,7 +191,7 @@ mod tests {
     fn the_first_reason_to_stop_stays() {
         let run = RunState::new(1, MachineState::Running);
         assert!(run.change(MachineState::Stopped { why: StopReason::Timeout }, |_| true));
-        assert!(!run.change(MachineState::Stopped { why: StopReason::Reset }, |_| true));
+        assert!(!run.change(MachineState::Stopped { why: StopReason::PowerOff }, |_| true));
         assert_eq!(run.state(), MachineState::Stopped { why: StopReason::Timeout });
     }
 
@@ -223,7 +223,7 @@ mod tests {
                 inside.fetch_sub(1, Ordering::SeqCst);
                 run.release_others();
             }
-            run.change(MachineState::Stopped { why: StopReason::Reset }, |_| true);
+            run.change(MachineState::Stopped { why: StopReason::PowerOff }, |_| true);
             assert_eq!(run.order(vcpu), Order::End);
         };
         std::thread::scope(|scope| {

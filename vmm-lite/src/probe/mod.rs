@@ -236,7 +236,7 @@ impl Probes {
 
     /// An `INT3` of the guest's own that KVM gave to us: it gets its exception.
     fn guests_own(&mut self, pc: u64, cx: &mut Context<'_>) -> Result<Verdict> {
-        use trace_format::event::{Fixup, FixupKind, Payload};
+        use trace_format::event::{Fixup, FixupKind, Mnemonic, Payload};
         const VECTOR_BP: u8 = 3;
         let mut regs = cx.vcpu.regs();
         regs.rip = pc.wrapping_add(1);
@@ -248,7 +248,7 @@ impl Probes {
         events.exception.has_error_code = 0;
         cx.vcpu.set_events(&events)?;
         if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error {
-            let fixup = Fixup { kind: FixupKind::Breakpoint, rip: pc };
+            let fixup = Fixup { kind: FixupKind::Breakpoint, rip: pc, mnemonic: Mnemonic::default() };
             cx.lane.record_at(cx.time, Payload::Fixup(fixup));
         }
         Ok(Verdict::Probe { pc })

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use trace_format::event::{
-    Fixup, FixupKind, HostMapping, Payload, Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, WalkCause,
+    Fixup, FixupKind, HostMapping, Mnemonic, Payload, Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, WalkCause,
     WalkOutcome,
 };
 
@@ -151,7 +151,8 @@ impl Probes {
             return Ok(false);
         }
         // RCX holds the address behind the SYSCALL, which is two bytes long.
-        let fixup = Fixup { kind: FixupKind::Syscall, rip: cx.vcpu.regs().rcx.wrapping_sub(2) };
+        let rip = cx.vcpu.regs().rcx.wrapping_sub(2);
+        let fixup = Fixup { kind: FixupKind::Syscall, rip, mnemonic: Mnemonic::default() };
         cx.lane.record_at(cx.time, Payload::Fixup(fixup));
         Ok(true)
     }

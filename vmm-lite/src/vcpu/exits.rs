@@ -1,13 +1,13 @@
 //! What each exit asks of the monitor.
 
 use trace_format::event::{
-    Actor, Counter, Data, Debugger, ExitReason, FOREIGN_EXITS, Marker, MsrDirection, Payload, StopReason,
-    Text,
+    Actor, Counter, Data, Debugger, ExitReason, FOREIGN_EXITS, Marker, MsrDirection, Payload, ResetBy,
+    StopReason, Text,
 };
 
 use super::{Activity, VcpuThread};
 use crate::boot::MAGIC;
-use crate::devices::PortEffect;
+use crate::devices::{PortEffect, ResetLine};
 use crate::error::{Error, Result};
 use crate::irq::{Effect, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST};
 use crate::kvm::{Exit, IA32_LSTAR};
@@ -71,7 +71,7 @@ impl VcpuThread {
                 ExitReason::MemoryFault { flags, gpa, size }
             }
             Exit::SystemEvent { kind, data } => {
-                self.machine.stop(StopReason::Reset);
+                self.machine.stop(StopReason::Reset { by: ResetBy::Hypervisor });
                 ExitReason::SystemEvent { kind, data }
             }
             Exit::SetTpr => ExitReason::SetTpr,
@@ -177,9 +177,9 @@ impl VcpuThread {
                 self.flush_console();
                 self.machine.stop(StopReason::GuestExit { status });
             }
-            PortEffect::Reset { .. } => {
+            PortEffect::Reset { line } => {
                 self.flush_console();
-                self.machine.stop(StopReason::Reset);
+                self.machine.stop(StopReason::Reset { by: reset_by(line) });
             }
             PortEffect::Call { gpa } => self.guest_call(gpa),
             PortEffect::PicEoi(eoi) => {
@@ -396,6 +396,15 @@ impl VcpuThread {
                 Ok(())
             }
         }
+    }
+}
+
+/// What an event says of a reset.
+const fn reset_by(line: ResetLine) -> ResetBy {
+    match line {
+        ResetLine::KeyboardController => ResetBy::KeyboardController,
+        ResetLine::FastReset => ResetBy::FastReset,
+        ResetLine::ResetControl => ResetBy::ResetControl,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Numbers for the event model's small enumerations, as they are in files.
 
 use crate::event::{
-    Actor, DeliveryMode, FixupKind, LostReason, PagingMode, Shorthand, TrapClass, WalkCause, WalkFault,
+    Actor, DeliveryMode, FixupKind, LostReason, PagingMode, ResetBy, Shorthand, TrapClass, WalkCause,
+    WalkFault,
 };
 
 /// An enumeration with a number for each variant that never changes.
@@ -40,6 +41,10 @@ codes! {
     FixupKind { Syscall = 0, Breakpoint = 1, Instruction = 2 }
     LostReason { RingFull = 0, Damage = 1 }
     PagingMode { Off = 0, Bits32 = 1, Pae = 2, FourLevel = 3, FiveLevel = 4 }
+    // 0 is what traces of before the others had.
+    ResetBy {
+        Unknown = 0, KeyboardController = 1, FastReset = 2, ResetControl = 3, Acpi = 4, Hypervisor = 5,
+    }
     Shorthand { None = 0, SelfOnly = 1, AllIncludingSelf = 2, AllExcludingSelf = 3 }
     TrapClass {
         Fault = 0, Trap = 1, Abort = 2, SoftwareInterrupt = 3, SystemCall = 4, ExternalInterrupt = 5, Nmi = 6,

@@ -13,6 +13,7 @@ mod exit;
 mod interrupt;
 mod memory;
 mod run;
+mod screen;
 mod trap;
 mod walk;
 
@@ -39,6 +40,8 @@ mod tag {
     pub(super) const DEBUGGER: u8 = 18;
     pub(super) const FIXUP: u8 = 19;
     pub(super) const LOST: u8 = 20;
+    pub(super) const SCREEN: u8 = 21;
+    pub(super) const SLIDE: u8 = 22;
 
     pub(super) const TRAP_RETURN: u8 = TIMED + 3;
     pub(super) const IPI_ACCEPTED: u8 = TIMED + 8;
@@ -124,6 +127,8 @@ pub(crate) fn tag_and_times(payload: &Payload) -> (u8, Times) {
         Payload::Debugger(_) => (tag::DEBUGGER, Times::default()),
         Payload::Fixup(_) => (tag::FIXUP, Times::default()),
         Payload::Lost(_) => (tag::LOST, Times::default()),
+        Payload::Screen(_) => (tag::SCREEN, Times::default()),
+        Payload::Slide(_) => (tag::SLIDE, Times::default()),
     }
 }
 
@@ -157,6 +162,8 @@ pub(crate) fn encode(
         Payload::Debugger(v) => run::encode_debugger(v, &mut deltas.address, e),
         Payload::Fixup(v) => run::encode_fixup(v, &mut deltas.address, e),
         Payload::Lost(v) => run::encode_lost(v, e),
+        Payload::Screen(v) => screen::encode(v, e),
+        Payload::Slide(v) => run::encode_slide(v, e),
     }?;
     super::varint::put(out, e.used as u64);
     out.extend_from_slice(&e.buffer[..e.used]);
@@ -206,6 +213,8 @@ pub(crate) fn decode(
         tag::DEBUGGER => run::decode_debugger(bytes, &mut deltas.address)?.map(Payload::Debugger),
         tag::FIXUP => run::decode_fixup(bytes, &mut deltas.address)?.map(Payload::Fixup),
         tag::LOST => run::decode_lost(bytes)?.map(Payload::Lost),
+        tag::SCREEN => screen::decode(bytes)?.map(Payload::Screen),
+        tag::SLIDE => Some(Payload::Slide(run::decode_slide(bytes)?)),
         _ => None,
     })
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::code::Code;
 use super::{Encoded, Encoder, Malformed, delta, take, undelta};
 use crate::event::{
-    Actor, Counter, Data, Debugger, Fixup, FixupKind, Lost, LostReason, Marker, Output, StopReason, Text,
-    VcpuState,
+    Actor, Counter, Data, Debugger, Fixup, FixupKind, Lost, LostReason, Marker, Mnemonic, Output, ResetBy,
+    Slide, StopReason, Text, VcpuState,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -17,7 +17,7 @@ struct Bytes<'a> {
     bytes: &'a [u8],
 }
 
-/// A state, why, and the exit status or actor that belongs to it; 0 where there is none.
+/// A state, why, and the exit status, actor or way of a reset that belongs to it; 0 where there is none.
 #[derive(Serialize, Deserialize)]
 struct State {
     state: u8,
@@ -42,6 +42,7 @@ mod why {
     pub(super) const HOST_ERROR: u8 = 4;
     pub(super) const TIMEOUT: u8 = 5;
     pub(super) const ENDED: u8 = 6;
+    pub(super) const POWER_OFF: u8 = 7;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,7 +116,8 @@ pub(super) fn encode_state(state: &VcpuState, e: &mut Encoder) -> Encoded {
         VcpuState::Stopped { why } => {
             let (why, detail) = match *why {
                 StopReason::GuestExit { status } => (why::GUEST_EXIT, status),
-                StopReason::Reset => (why::RESET, 0),
+                StopReason::Reset { by } => (why::RESET, by.code().into()),
+                StopReason::PowerOff => (why::POWER_OFF, 0),
                 StopReason::TripleFault => (why::TRIPLE_FAULT, 0),
                 StopReason::Deadlock => (why::DEADLOCK, 0),
                 StopReason::HostError => (why::HOST_ERROR, 0),
@@ -130,7 +132,8 @@ pub(super) fn encode_state(state: &VcpuState, e: &mut Encoder) -> Encoded {
 
 pub(super) fn decode_state(mut bytes: &[u8]) -> Result<Option<VcpuState>, Malformed> {
     let v: State = take(&mut bytes)?;
-    let actor = u8::try_from(v.detail).ok().and_then(Actor::from_code);
+    let detail = u8::try_from(v.detail).ok();
+    let actor = detail.and_then(Actor::from_code);
     Ok(match v.state {
         state::CREATED => Some(VcpuState::Created),
         state::WAITING_FOR_SIPI => Some(VcpuState::WaitingForSipi),
@@ -139,7 +142,8 @@ pub(super) fn decode_state(mut bytes: &[u8]) -> Result<Option<VcpuState>, Malfor
         state::PAUSED => actor.map(|by| VcpuState::Paused { by }),
         state::STOPPED => match v.why {
             why::GUEST_EXIT => Some(StopReason::GuestExit { status: v.detail }),
-            why::RESET => Some(StopReason::Reset),
+            why::RESET => detail.and_then(ResetBy::from_code).map(|by| StopReason::Reset { by }),
+            why::POWER_OFF => Some(StopReason::PowerOff),
             why::TRIPLE_FAULT => Some(StopReason::TripleFault),
             why::DEADLOCK => Some(StopReason::Deadlock),
             why::HOST_ERROR => Some(StopReason::HostError),
@@ -195,13 +199,19 @@ pub(super) fn decode_debugger(mut bytes: &[u8], last: &mut u64) -> Result<Option
 }
 
 pub(super) fn encode_fixup(fixup: &Fixup, last: &mut u64, e: &mut Encoder) -> Encoded {
-    e.put(&Fixed { kind: fixup.kind.code(), rip: delta(fixup.rip, last) })
+    e.put(&Fixed { kind: fixup.kind.code(), rip: delta(fixup.rip, last) })?;
+    // Left out where there is none, as in traces of before there was one.
+    if fixup.mnemonic.is_empty() { Ok(()) } else { e.put(&fixup.mnemonic.as_str()) }
 }
 
 pub(super) fn decode_fixup(mut bytes: &[u8], last: &mut u64) -> Result<Option<Fixup>, Malformed> {
     let v: Fixed = take(&mut bytes)?;
     let rip = undelta(v.rip, last);
-    Ok(FixupKind::from_code(v.kind).map(|kind| Fixup { kind, rip }))
+    let mnemonic = if bytes.is_empty() { "" } else { take(&mut bytes)? };
+    let (Some(kind), Ok(mnemonic)) = (FixupKind::from_code(v.kind), Mnemonic::from(mnemonic)) else {
+        return Ok(None);
+    };
+    Ok(Some(Fixup { kind, rip, mnemonic }))
 }
 
 pub(super) fn encode_lost(lost: &Lost, e: &mut Encoder) -> Encoded {
@@ -211,4 +221,12 @@ pub(super) fn encode_lost(lost: &Lost, e: &mut Encoder) -> Encoded {
 pub(super) fn decode_lost(mut bytes: &[u8]) -> Result<Option<Lost>, Malformed> {
     let v: Losses = take(&mut bytes)?;
     Ok(LostReason::from_code(v.reason).map(|reason| Lost { count: v.count, reason }))
+}
+
+pub(super) fn encode_slide(slide: &Slide, e: &mut Encoder) -> Encoded {
+    e.put(&slide.slide)
+}
+
+pub(super) fn decode_slide(mut bytes: &[u8]) -> Result<Slide, Malformed> {
+    Ok(Slide { slide: take(&mut bytes)? })
 }

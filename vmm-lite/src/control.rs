@@ -9,6 +9,7 @@ use trace_format::event::{
     Access, Actor, HostMapping, Marker, Payload, StopReason, Text, Walk, WalkCause, WalkOutcome,
 };
 
+use crate::devices::Key;
 use crate::error::{Error, Result};
 use crate::machine::{Machine, MachineState, lock};
 use crate::probe::{Owner, Roles, hide};
@@ -245,6 +246,16 @@ impl Control {
         let accepted = bus.input(bytes, self.machine.clock.now());
         self.machine.deliver_from(&mut bus);
         accepted
+    }
+
+    /// Types a key on the guest's keyboard. False if there is no such key on it, the guest has switched it off, or has
+    /// not read what was typed before.
+    #[must_use]
+    pub fn type_key(&self, key: Key) -> bool {
+        let mut bus = lock(&self.machine.bus);
+        let typed = bus.type_key(key, self.machine.clock.now());
+        self.machine.deliver_from(&mut bus);
+        typed
     }
 
     /// Returns when everything that was recorded until now can be read from the trace.

@@ -1,7 +1,8 @@
 //! The port bus: which device a port belongs to, and what an access asks of the monitor.
 
 use super::cmos::{Cmos, MemorySizes};
-use super::i8042::I8042;
+use super::i8042::{I8042, KEYBOARD_IRQ};
+use super::keyboard::Key;
 use super::serial::{COM1, COM1_IRQ, Serial};
 use crate::irq::{Chips, PicEoi};
 
@@ -127,11 +128,24 @@ impl PortBus {
         accepted
     }
 
+    /// Types a key, as [`super::Keyboard::type_key`] does.
+    pub fn type_key(&mut self, key: Key, now_ns: u64) -> bool {
+        let typed = self.i8042.type_key(key);
+        self.forward_keyboard_interrupt(now_ns);
+        typed
+    }
+
     fn read_byte(&mut self, port: u16, now_ns: u64) -> u8 {
         match port {
             0x20 | 0x21 | 0xa0 | 0xa1 | 0x4d0 | 0x4d1 => self.chips.pic.read(port, now_ns),
             0x40..=0x43 | 0x61 => self.chips.pit.read(port, now_ns),
-            0x60 => self.i8042.read_data(),
+            0x60 => {
+                let value = self.i8042.read_data();
+                // Low for a moment, so that the next byte makes an edge.
+                self.chips.set_line(KEYBOARD_IRQ, false, now_ns);
+                self.forward_keyboard_interrupt(now_ns);
+                value
+            }
             0x64 => self.i8042.read_status(),
             0x71 => self.cmos.read(now_ns),
             // A20 is on.
@@ -154,8 +168,14 @@ impl PortBus {
                 return self.chips.pic.write(port, value).map_or(PortEffect::None, PortEffect::PicEoi);
             }
             0x40..=0x43 | 0x61 => self.chips.pit.write(port, value, now_ns),
-            0x60 => return reset(self.i8042.write_data(value), ResetLine::KeyboardController),
-            0x64 => return reset(self.i8042.write_command(value), ResetLine::KeyboardController),
+            0x60 | 0x64 => {
+                let wanted = match port {
+                    0x60 => self.i8042.write_data(value),
+                    _ => self.i8042.write_command(value),
+                };
+                self.forward_keyboard_interrupt(now_ns);
+                return reset(wanted, ResetLine::KeyboardController);
+            }
             0x70 => self.cmos.select(value),
             0x71 => self.cmos.write(value),
             0x92 => return reset(value & 1 != 0, ResetLine::FastReset),
@@ -173,6 +193,10 @@ impl PortBus {
             _ => {}
         }
         PortEffect::None
+    }
+
+    fn forward_keyboard_interrupt(&mut self, now_ns: u64) {
+        self.chips.set_line(KEYBOARD_IRQ, self.i8042.interrupt(), now_ns);
     }
 
     /// The UART's output is pulsed, which edge-triggered controllers cannot tell from a level.
@@ -248,6 +272,22 @@ mod tests {
         let mut byte = [0];
         bus.read(0x3f8, &mut byte, 0);
         assert_eq!(byte, *b"h");
+    }
+
+    #[test]
+    fn a_key_interrupts_for_every_byte() {
+        let mut bus = bus();
+        bus.write(0x21, &[0xfd], 0);
+        assert!(bus.type_key(Key::Up, 42));
+        for expected in [0xe0, 0x48, 0xe0, 0xc8] {
+            assert!(bus.chips.pic.interrupt_pending());
+            assert_eq!(bus.chips.pic.acknowledge(50).line, 1);
+            let mut byte = [0];
+            bus.read(0x60, &mut byte, 60);
+            assert_eq!(byte, [expected]);
+            bus.write(0x20, &[0x20], 70);
+        }
+        assert!(!bus.chips.pic.interrupt_pending());
     }
 
     proptest! {

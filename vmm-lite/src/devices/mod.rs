@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 0x20-0x21, 0xa0-0xa1, 0x4d0-0x4d1 | 8259s |
 //! | 0x40-0x43, 0x61 | 8254, speaker gate |
-//! | 0x60, 0x64 | keyboard controller without a keyboard; reset |
+//! | 0x60, 0x64 | keyboard controller with a keyboard, IRQ 1; reset |
 //! | 0x70-0x71 | CMOS memory and clock |
 //! | 0x80 | POST code, ignored |
 //! | 0x92 | A20 (always on), fast reset |
@@ -23,9 +23,11 @@
 mod bus;
 mod cmos;
 mod i8042;
+mod keyboard;
 mod serial;
 
 pub use bus::{PORT_CALL, PORT_DEBUG_CONSOLE, PORT_DEBUG_EXIT, PortBus, PortEffect, ResetLine};
 pub use cmos::{Cmos, MemorySizes};
-pub use i8042::I8042;
+pub use i8042::{I8042, KEYBOARD_IRQ};
+pub use keyboard::{Key, Keyboard};
 pub use serial::{COM1, COM1_IRQ, Serial};

@@ -98,6 +98,7 @@ impl Vm {
             below_4g: config.memory_bytes.min(LOW_END),
             above_4g: config.memory_bytes.saturating_sub(LOW_END),
         };
+        let items = firmware::configuration::items(config.vcpus, config.memory_bytes, &config.append);
         let machine = Arc::new(Machine::new(Parts {
             memory,
             clock,
@@ -114,7 +115,7 @@ impl Vm {
             )),
             vcpus: shared,
             // The IOAPIC's id must be none of the local APICs'.
-            bus: PortBus::new(Chips::new(config.vcpus), sizes, unix_ns, clock.now()),
+            bus: PortBus::new(Chips::new(config.vcpus), sizes, items, unix_ns, clock.now()),
             lane: machine_lane,
             flusher: recorder.as_ref().map(Recorder::flusher),
             timeout_ns: config.timeout.map(|timeout| timeout.as_nanos() as u64),

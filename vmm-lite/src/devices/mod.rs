@@ -9,11 +9,14 @@
 //! | 0x40-0x43, 0x61 | 8254, speaker gate |
 //! | 0x60, 0x64 | keyboard controller with a keyboard, IRQ 1; reset |
 //! | 0x70-0x71 | CMOS memory and clock |
-//! | 0x80 | POST code, ignored |
+//! | 0x80, 0xed | POST code, delay; ignored |
 //! | 0x92 | A20 (always on), fast reset |
 //! | 0xe9 | debug console |
 //! | 0xf4 | debug exit |
+//! | 0x3c0-0x3df | VGA registers |
 //! | 0x3f8-0x3ff | first serial port, IRQ 4 |
+//! | 0x510-0x511 | firmware configuration (`fw_cfg`) |
+//! | 0x600-0x60c | ACPI: PM1 registers, timer, reset |
 //! | 0xcf9 | reset control |
 //! | 0x5650 | calls of built-in guests: counters and markers |
 //!
@@ -22,12 +25,18 @@
 
 mod bus;
 mod cmos;
+mod effect;
+pub mod fw_cfg;
 mod i8042;
 mod keyboard;
+pub mod power;
 mod serial;
+mod vga;
 
-pub use bus::{PORT_CALL, PORT_DEBUG_CONSOLE, PORT_DEBUG_EXIT, PortBus, PortEffect, ResetLine};
+pub use bus::{PORT_CALL, PORT_DEBUG_CONSOLE, PORT_DEBUG_EXIT, PortBus};
 pub use cmos::{Cmos, MemorySizes};
+pub use effect::{PortEffect, ResetLine};
 pub use i8042::{I8042, KEYBOARD_IRQ};
 pub use keyboard::{Key, Keyboard};
 pub use serial::{COM1, COM1_IRQ, Serial};
+pub use vga::Vga;

@@ -12,6 +12,7 @@
 
 pub mod acpi;
 pub mod bios_data;
+pub mod configuration;
 pub mod e820;
 pub mod mptable;
 

@@ -177,6 +177,10 @@ impl VcpuThread {
                 self.flush_console();
                 self.machine.stop(StopReason::GuestExit { status });
             }
+            PortEffect::PowerOff => {
+                self.flush_console();
+                self.machine.stop(StopReason::PowerOff);
+            }
             PortEffect::Reset { line } => {
                 self.flush_console();
                 self.machine.stop(StopReason::Reset { by: reset_by(line) });
@@ -405,6 +409,7 @@ const fn reset_by(line: ResetLine) -> ResetBy {
         ResetLine::KeyboardController => ResetBy::KeyboardController,
         ResetLine::FastReset => ResetBy::FastReset,
         ResetLine::ResetControl => ResetBy::ResetControl,
+        ResetLine::Acpi => ResetBy::Acpi,
     }
 }
 

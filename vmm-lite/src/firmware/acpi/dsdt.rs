@@ -6,7 +6,8 @@ use acpi_tables::aml::{
 };
 use acpi_tables::sdt::Sdt;
 
-use super::{Description, SLEEP_TYPE_S5, table};
+use super::{Description, table};
+use crate::devices::power::SLEEP_TYPE_S5;
 use crate::firmware::VirtioSlot;
 
 /// From revision 2 on integers have 64 bits.

@@ -14,22 +14,10 @@ use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 
 use super::{Description, checksum};
+use crate::devices::power::{ACPI_RESET, PORT_ACPI_RESET, PORT_PM_TIMER, PORT_PM1_CONTROL, PORT_PM1_EVENT};
 
-/// PM1 status and enable registers, 2 bytes each.
-pub const PORT_PM1_EVENT: u16 = 0x600;
-/// PM1 control register, 2 bytes.
-pub const PORT_PM1_CONTROL: u16 = 0x604;
-/// The power-management timer, 4 bytes.
-pub const PORT_PM_TIMER: u16 = 0x608;
-/// The reset control register, which ACPI's reset register is.
-pub const PORT_RESET: u16 = 0xcf9;
-/// What to write there: a hard reset, now.
-pub const RESET_VALUE: u8 = 0x06;
 /// The ISA line of the system control interrupt.
 pub const SCI: u8 = 9;
-/// The sleep type of S5, soft off, in PM1 control.
-pub const SLEEP_TYPE_S5: u8 = 0;
-
 const OEM: [u8; 6] = *b"VMSCOP";
 const OEM_TABLE: [u8; 8] = *b"VMSCOPE ";
 const OEM_REVISION: u32 = 1;
@@ -131,8 +119,8 @@ fn fadt(facs: u32, dsdt: u32) -> FADT {
     (fadt.p_lvl2_lat, fadt.p_lvl3_lat) = (NO_C2.into(), NO_C3.into());
     fadt.century = REGISTER_CENTURY;
     fadt.iapc_boot_arch = (LEGACY_DEVICES | KEYBOARD_CONTROLLER | NO_MSI).into();
-    fadt.reset_reg = port(PORT_RESET, 8, AccessSize::ByteAccess);
-    fadt.reset_value = RESET_VALUE;
+    fadt.reset_reg = port(PORT_ACPI_RESET, 8, AccessSize::ByteAccess);
+    fadt.reset_value = ACPI_RESET;
     fadt.finalize()
 }
 

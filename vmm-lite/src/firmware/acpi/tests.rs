@@ -71,7 +71,7 @@ fn the_fixed_hardware_is_where_the_bus_has_it() {
     assert_eq!([fadt[88], fadt[89], fadt[91]], [4, 2, 4]);
     assert_eq!((fadt[108], u16_at(fadt, 109)), (0x32, 0b1011));
     assert_eq!(u32_at(fadt, 112), 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10);
-    assert_eq!(fadt[116..129], [1, 8, 0, 1, 0xf9, 0x0c, 0, 0, 0, 0, 0, 0, 6]);
+    assert_eq!(fadt[116..129], [1, 8, 0, 1, 0x0c, 0x06, 0, 0, 0, 0, 0, 0, 1]);
     // Space, bits, offset, access and port of the extended blocks.
     for (at, bits, access, port) in [(148, 32, 2, 0x600), (172, 16, 2, 0x604), (208, 32, 3, 0x608)] {
         assert_eq!((&fadt[at..at + 4], u64_at(fadt, at + 4)), (&[1, bits, 0, access][..], port));

@@ -50,6 +50,12 @@ impl Chips {
         }
     }
 
+    /// Whether a device could interrupt a vCPU that takes no maskable interrupts.
+    #[must_use]
+    pub fn can_send_nmi(&self) -> bool {
+        self.ioapic.can_send_nmi()
+    }
+
     /// The next message of the IOAPIC to send.
     pub fn next_message(&mut self) -> Option<Request> {
         self.ioapic.next_message()

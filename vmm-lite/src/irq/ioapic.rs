@@ -119,6 +119,14 @@ impl Ioapic {
         Some(Request { pin, message, origin: Origin::device(IrqSource::IoApic { pin }, raised_ns) })
     }
 
+    /// Whether there is a pin that is unmasked and makes an NMI.
+    #[must_use]
+    pub fn can_send_nmi(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry & MASKED == 0 && Delivery::from_bits((entry >> 8) as u8) == Delivery::Nmi)
+    }
+
     /// No local APIC took the message of this pin, so no EOI will come for it.
     pub fn refused(&mut self, pin: u8) {
         if let Some(entry) = self.entries.get_mut(usize::from(pin)) {
@@ -221,6 +229,16 @@ mod tests {
             u64::from(ioapic.mmio_read(IOWIN))
         };
         half(0) | half(1) << 32
+    }
+
+    #[test]
+    fn an_unmasked_pin_can_make_an_nmi() {
+        let mut ioapic = Ioapic::new(1);
+        assert!(!ioapic.can_send_nmi());
+        program(&mut ioapic, 2, 0x430, 0);
+        assert!(ioapic.can_send_nmi());
+        program(&mut ioapic, 2, MASKED | 0x430, 0);
+        assert!(!ioapic.can_send_nmi());
     }
 
     #[test]

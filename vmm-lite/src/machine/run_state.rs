@@ -120,8 +120,8 @@ impl RunState {
     /// if the machine has been stopped meanwhile.
     pub(crate) fn hold_others(&self, vcpu: u8, nudge: impl Fn()) -> bool {
         let mut inner = self.lock();
-        // While another vCPU is alone this one counts as parked.
-        while inner.alone.is_some() {
+        // While another vCPU is alone this one counts as parked. One whose thread panicked stays alone for ever.
+        while inner.alone.is_some() && !matches!(inner.state, MachineState::Stopped { .. }) {
             if let Some(parked) = inner.parked.get_mut(usize::from(vcpu)) {
                 *parked = Some(self.generation());
             }
@@ -205,6 +205,14 @@ mod tests {
             scope.spawn(|| while run.order(1) != Order::Park {});
             run.wait_parked();
         });
+    }
+
+    #[test]
+    fn a_vcpu_that_ends_while_alone_holds_up_nobody() {
+        let run = RunState::new(1, MachineState::Running);
+        assert!(run.hold_others(0, || {}));
+        run.change(MachineState::Stopped { why: StopReason::HostError }, |_| true);
+        assert!(!run.hold_others(0, || {}), "waits for a vCPU that is gone");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
-use super::RFLAGS_RF;
+use super::{RFLAGS_RF, RFLAGS_TF};
 use super::frame::Frame;
 use crate::error::Result;
 use crate::kvm::{
@@ -33,10 +33,19 @@ pub(super) struct Executor<'m> {
 }
 
 impl Executor<'_> {
-    /// Does `instruction`, which is at RIP in ring 0 in 64-bit mode. False, and nothing changed, if it is not one of
-    /// those that can be done here.
+    /// Does `instruction`, which is at RIP and was decoded as 64-bit code. False, and nothing changed, if it is not one
+    /// of those that can be done here, or the vCPU is not in ring 0 in 64-bit mode: a guest may jump to its handlers
+    /// from anywhere.
     pub(super) fn carry_out(&mut self, instruction: &Instruction) -> Result<bool> {
+        let sregs = self.vcpu.sregs();
+        if sregs.cs.l == 0 || sregs.ss.dpl != 0 {
+            return Ok(false);
+        }
         let mut regs = self.vcpu.regs();
+        // The trap that is due after it is the CPU's to raise.
+        if regs.rflags & RFLAGS_TF != 0 {
+            return Ok(false);
+        }
         regs.rflags &= !RFLAGS_RF;
         regs.rip = instruction.next_ip();
         let done = match instruction.mnemonic() {
@@ -170,7 +179,7 @@ impl Executor<'_> {
         self.vcpu.set_regs(&kvm_regs {
             rip: lstar,
             rsp: frame.rsp,
-            rflags: frame.rflags & !(RFLAGS_RF | mask) | RFLAGS_FIXED,
+            rflags: frame.rflags & RFLAGS_LOADED & !mask | RFLAGS_FIXED,
             ..regs
         });
         Ok(true)
@@ -183,8 +192,10 @@ impl Executor<'_> {
             return None;
         }
         let code = self.descriptor(sregs, cs)?;
-        let is_ordinary_code =
-            code.present == 1 && code.s == 1 && code.l == 1 && code.type_ & 0b1100 == 0b1000;
+        let is_ordinary_code = code.present == 1
+            && code.s == 1
+            && (code.l, code.db) == (1, 0)
+            && code.type_ & 0b1100 == 0b1000;
         if !is_ordinary_code || code.dpl != rpl {
             return None;
         }
@@ -218,8 +229,8 @@ impl Executor<'_> {
         }
         let base = (star >> 48) as u16;
         let mut sregs = self.vcpu.sregs();
-        sregs.cs = code_segment((base + 16) | 3, 3);
-        sregs.ss = data_segment((base + 8) | 3, 3);
+        sregs.cs = code_segment(base.wrapping_add(16) | 3, 3);
+        sregs.ss = data_segment(base.wrapping_add(8) | 3, 3);
         regs.rip = regs.rcx;
         regs.rflags = regs.r11 & RFLAGS_LOADED | RFLAGS_FIXED;
         self.vcpu.set_sregs(&sregs);

@@ -9,6 +9,9 @@ use crate::probe::frame::Frame;
 
 const VECTOR_DB: u8 = 1;
 
+/// How often an instruction is tried again that was interrupted before it was done.
+const MOST_INTERRUPTIONS: u32 = 64;
+
 /// How a step ended.
 #[derive(Debug)]
 pub(crate) enum Stepped {
@@ -62,10 +65,14 @@ impl Probes {
             calibration.kernel_breakpoint == BreakpointStop::Direct && !self.table.is_empty();
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
         cx.vcpu.set_debug(debug)?;
+        let from = cx.vcpu.rip();
+        let mut interruptions = 0;
         loop {
             let exit = cx.vcpu.run()?;
             match exit {
-                Exit::Interrupted => {}
+                // Not every host reports a step over IRETQ: then the guest runs on until somebody wants something.
+                Exit::Interrupted if cx.vcpu.rip() != from => return Ok(Stepped::Done),
+                Exit::Interrupted if interruptions < MOST_INTERRUPTIONS => interruptions += 1,
                 Exit::Debug { exception: 1, pc, .. } if Some(pc) == bounce => {
                     self.undo_trap(cx)?;
                     return Ok(Stepped::Done);

@@ -385,12 +385,17 @@ impl VcpuThread {
         if !machine.run.hold_others(self.number, || machine.notify_all()) {
             return Ok(()); // the run has ended
         }
+        let from = self.vcpu.rip();
         let (probes, mut cx) = self.probing(now);
         let stepped = probes.step_natively(&mut cx);
         machine.run.release_others();
         machine.notify_all();
         match stepped? {
             Stepped::Done => Ok(()),
+            // The instruction faulted, and the next breakpoint is at the handler: the guest meets it again in an exit
+            // of its own. Dealt with here, handlers that fault in a chain would nest as deep as the guest likes.
+            Stepped::Exit(Exit::Debug { .. } | Exit::Interrupted) => Ok(()),
+            Stepped::Exit(Exit::InternalError { .. }) if self.vcpu.rip() != from => Ok(()),
             // The instruction's own exit, port I/O say; it was no time in the guest.
             Stepped::Exit(exit) => {
                 let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());

@@ -186,7 +186,7 @@ impl VcpuThread {
                     self.set_activity(Activity::Running);
                     return Ok(Next::LookAgain);
                 }
-                let interruptible = self.vcpu.interrupts_enabled();
+                let interruptible = self.vcpu.interrupts_enabled() || lock(&self.machine.bus).chips.can_send_nmi();
                 self.sleep(!interruptible);
                 return Ok(Next::LookAgain);
             }

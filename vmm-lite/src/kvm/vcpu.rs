@@ -162,6 +162,12 @@ impl Vcpu {
         self.sync().sregs.cr3
     }
 
+    /// EFER, likewise.
+    #[must_use]
+    pub(crate) fn efer(&mut self) -> u64 {
+        self.sync().sregs.efer
+    }
+
     /// Current privilege level, likewise.
     #[must_use]
     pub(crate) fn cpl(&mut self) -> u8 {

@@ -1,8 +1,7 @@
 //! Keeping the probes where the guest's handlers are.
 
 use std::collections::BTreeMap;
-
-use iced_x86::{Decoder, DecoderOptions};
+use std::sync::atomic::Ordering;
 
 use super::idt::{Idt, VectorSet};
 use super::returns::Search;
@@ -19,19 +18,25 @@ const VECTOR_PF: u8 = 14;
 const EFER_LMA: u64 = 1 << 10;
 /// How often the contents of the guest's table are compared. Moving the table or LSTAR is seen at once.
 const COMPARE_EVERY_NS: u64 = 1_000_000;
+/// How often breakpoints are looked for that the guest has overwritten.
+const LOOK_EVERY_NS: u64 = 10_000_000;
 
 impl Probes {
     /// Notices, at an exit, that handlers have moved, and arms the probes anew.
     pub(crate) fn notice(&mut self, cx: &mut Context<'_>) -> Result<()> {
         let (base, limit) = cx.vcpu.idt();
-        let moved = base != self.idt_base || limit != self.idt_limit;
+        let long_mode = cx.vcpu.efer() & EFER_LMA != 0;
+        let moved = base != self.idt_base || limit != self.idt_limit || long_mode != self.armed;
         if !moved {
             if !self.armed || cx.time.saturating_sub(self.compared_ns) < COMPARE_EVERY_NS {
                 return Ok(());
             }
             self.compared_ns = cx.time;
+            self.look_for_patches(cx);
+            let patched = self.patches != self.shared.patches.load(Ordering::Relaxed);
             let paging = self.shared.paging(&cx.vcpu.sregs());
-            if self.idt.is_unchanged(cx.memory.map(), &paging, base, &mut self.scratch) {
+            let unchanged = self.idt.is_unchanged(cx.memory.map(), &paging, base, limit, &mut self.scratch);
+            if unchanged && !patched && !self.starved {
                 return Ok(());
             }
         }
@@ -40,8 +45,26 @@ impl Probes {
         self.arm(cx)
     }
 
+    /// One vCPU of all looks from time to time whether the guest has overwritten breakpoints.
+    fn look_for_patches(&self, cx: &Context<'_>) {
+        let last = self.shared.looked_ns.load(Ordering::Relaxed);
+        let due = cx.time.saturating_sub(last) >= LOOK_EVERY_NS;
+        let mine = due
+            && self
+                .shared
+                .looked_ns
+                .compare_exchange(last, cx.time, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine && self.shared.breakpoints.follow_patches(cx.memory) {
+            self.shared.patches.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The guest has written LSTAR.
     pub(crate) fn set_lstar(&mut self, lstar: u64, cx: &mut Context<'_>) -> Result<()> {
+        if lstar == self.lstar {
+            return Ok(());
+        }
         self.lstar = lstar;
         self.arm(cx)
     }
@@ -70,7 +93,12 @@ impl Probes {
         };
         self.armed = long_mode;
         self.compared_ns = cx.time;
-        let mut wanted = if long_mode { self.wanted(cx.memory, &paging) } else { BTreeMap::new() };
+        self.patches = self.shared.patches.load(Ordering::Relaxed);
+        let start = cx.lane.now();
+        // A guest that moves its handlers all the time goes on without probes for most of it.
+        self.starved = long_mode && !self.budget.allows(start);
+        let mut wanted =
+            if long_mode && !self.starved { self.wanted(cx.memory, &paging) } else { BTreeMap::new() };
         // A breakpoint there would bounce off itself; the breakpoint register does its work.
         if let Some(handler) = self.bounce_handler() {
             wanted.remove(&handler);
@@ -79,6 +107,7 @@ impl Probes {
         if wanted != self.shared.breakpoints.wanted_by(owner) {
             self.shared.breakpoints.want(owner, wanted, cx.memory, &paging);
         }
+        self.budget.spend(cx.lane.now().saturating_sub(start));
         self.refresh();
         self.set_debug(cx)
     }
@@ -106,15 +135,9 @@ impl Probes {
         let gpa = paging.translate(memory.map(), handler)?;
         let mut code = [0; 15];
         let length = read_code(memory, paging, &self.table, handler, &mut code);
-        let instruction = Decoder::with_ip(64, code.get(..length)?, handler, DecoderOptions::NONE).decode();
         let vectors = self.idt.handlers().get(&handler).copied().unwrap_or_default();
-        let selected = self.selected(vectors);
-        Some(Site {
-            gpa,
-            original: code[0],
-            instruction,
-            roles: Roles { vectors: selected, ..Roles::default() },
-        })
+        let roles = Roles { vectors: self.selected(vectors), ..Roles::default() };
+        Some(Site::decode(handler, gpa, code.get(..length)?, roles))
     }
 
     fn selected(&self, vectors: VectorSet) -> VectorSet {

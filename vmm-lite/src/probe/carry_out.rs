@@ -7,8 +7,8 @@
 use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
-use super::{RFLAGS_RF, RFLAGS_TF};
 use super::frame::Frame;
+use super::{RFLAGS_RF, RFLAGS_TF};
 use crate::error::Result;
 use crate::kvm::{
     IA32_KERNEL_GS_BASE, IA32_SFMASK, IA32_STAR, Vcpu, code_segment, data_segment, segment_from_descriptor,
@@ -192,10 +192,8 @@ impl Executor<'_> {
             return None;
         }
         let code = self.descriptor(sregs, cs)?;
-        let is_ordinary_code = code.present == 1
-            && code.s == 1
-            && (code.l, code.db) == (1, 0)
-            && code.type_ & 0b1100 == 0b1000;
+        let is_ordinary_code =
+            code.present == 1 && code.s == 1 && (code.l, code.db) == (1, 0) && code.type_ & 0b1100 == 0b1000;
         if !is_ordinary_code || code.dpl != rpl {
             return None;
         }

@@ -51,7 +51,7 @@ pub(super) struct Idt {
 impl Idt {
     /// Reads the table at gva `base`.
     pub(super) fn read(memory: &impl PhysicalMemory, paging: &Paging, base: u64, limit: u16) -> Self {
-        let mut bytes = vec![0; (usize::from(limit) + 1).min(TABLE)];
+        let mut bytes = vec![0; size(limit)];
         let read = paging.read(memory, base, &mut bytes);
         bytes.truncate(read);
         Self { bytes }
@@ -63,10 +63,12 @@ impl Idt {
         memory: &impl PhysicalMemory,
         paging: &Paging,
         base: u64,
+        limit: u16,
         scratch: &mut [u8; TABLE],
     ) -> bool {
-        let scratch = &mut scratch[..self.bytes.len()];
-        paging.read(memory, base, scratch) == self.bytes.len() && *scratch == *self.bytes
+        // All of it: more may be mapped now than there was.
+        let read = paging.read(memory, base, &mut scratch[..size(limit)]);
+        scratch.get(..read) == Some(&self.bytes)
     }
 
     /// The handler of `vector`, gva.
@@ -98,9 +100,17 @@ impl Idt {
     }
 }
 
+/// Bytes of a table with this limit that hold gates.
+fn size(limit: u16) -> usize {
+    (usize::from(limit) + 1).min(TABLE)
+}
+
 #[cfg(test)]
 mod tests {
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
     use super::*;
+    use crate::walk::CR0_PG;
 
     #[test]
     fn a_gate_is_gathered_from_its_parts() {
@@ -109,6 +119,28 @@ mod tests {
         assert_eq!(idt.handler(0), None);
         assert_eq!(idt.handler(1), Some(0xffff_9abc_5678_1234));
         assert_eq!(idt.handler(2), None);
+    }
+
+    #[test]
+    fn a_table_at_the_end_of_memory_and_of_addresses_is_what_there_is_of_it() {
+        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 0x1000)]).unwrap();
+        let paging = Paging::default();
+        assert_eq!(Idt::read(&memory, &paging, 0xff0, u16::MAX).bytes.len(), 16);
+        assert_eq!(Idt::read(&memory, &paging, u64::MAX - 8, u16::MAX).bytes.len(), 0);
+        assert_eq!(Idt::read(&memory, &paging, 0, u16::MAX).bytes.len(), TABLE);
+    }
+
+    #[test]
+    fn a_table_that_is_mapped_only_later_has_changed() {
+        // 32-bit paging without tables yet: nothing is mapped.
+        let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 0x4000)]).unwrap();
+        let paging = Paging { cr0: CR0_PG, cr3: 0x1000, ..Paging::default() };
+        let idt = Idt::read(&memory, &paging, 0, 0xff);
+        let mut scratch = [0; TABLE];
+        assert!(idt.is_unchanged(&memory, &paging, 0, 0xff, &mut scratch));
+        memory.write_obj(0x2003_u32, GuestAddress(0x1000)).unwrap();
+        memory.write_obj(0x3003_u32, GuestAddress(0x2000)).unwrap();
+        assert!(!idt.is_unchanged(&memory, &paging, 0, 0xff, &mut scratch));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! other vCPUs do not slip past. Only an instruction that is not known there is stepped, with the other vCPUs held.
 
 mod arm;
+mod budget;
 mod carry_out;
 mod frame;
 mod idt;
@@ -18,6 +19,7 @@ mod table;
 mod traps;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arrayvec::ArrayVec;
 use kvm_bindings::kvm_sregs;
@@ -32,10 +34,11 @@ use crate::kvm::{Exit, Vcpu};
 use crate::memory::Memory;
 use crate::recorder::Lane;
 use crate::walk::Paging;
+use budget::Budget;
 use carry_out::Executor;
 use frame::Frame;
 use idt::{Idt, TABLE};
-use table::{Site, Table};
+use table::{INT3, Site, Table};
 use traps::OpenTrap;
 
 /// Resume flag: set in what a fault pushes, without meaning for code that goes on.
@@ -53,7 +56,10 @@ pub(crate) struct Shared {
     pub(crate) selection: TrapSelection,
     pub(crate) physical_bits: u8,
     pub(crate) one_gib_pages: bool,
-    next_trap: std::sync::atomic::AtomicU64,
+    next_trap: AtomicU64,
+    /// How often breakpoints have been found overwritten, and when they were last looked at, ns.
+    patches: AtomicU64,
+    looked_ns: AtomicU64,
 }
 
 impl Shared {
@@ -69,7 +75,9 @@ impl Shared {
             selection,
             physical_bits,
             one_gib_pages,
-            next_trap: std::sync::atomic::AtomicU64::new(1),
+            next_trap: AtomicU64::new(1),
+            patches: AtomicU64::new(0),
+            looked_ns: AtomicU64::new(0),
         }
     }
 
@@ -96,7 +104,14 @@ pub(crate) struct Probes {
     idt_base: u64,
     idt_limit: u16,
     lstar: u64,
+    /// Whether the vCPU was in long mode when the probes were armed.
     armed: bool,
+    /// What looking for handlers may cost.
+    budget: Budget,
+    /// The probes wait for the budget.
+    starved: bool,
+    /// How often the guest had overwritten breakpoints when the probes were armed.
+    patches: u64,
     /// When the table's contents were last compared, ns.
     compared_ns: u64,
     scratch: Box<[u8; TABLE]>,
@@ -140,6 +155,9 @@ impl Probes {
             idt_limit: 0,
             lstar: 0,
             armed: false,
+            budget: Budget::default(),
+            starved: false,
+            patches: 0,
             compared_ns: 0,
             scratch: Box::new([0; TABLE]),
             open: ArrayVec::new(),
@@ -152,7 +170,7 @@ impl Probes {
         let Some(hit) = self.classify(exit, cx) else { return Ok(Verdict::NotOurs) };
         self.refresh();
         match hit {
-            Hit::Breakpoint { pc } => match self.table.get(&pc).cloned() {
+            Hit::Breakpoint { pc } => match self.site_at(pc, cx) {
                 Some(site) => self.at_site(pc, &site, cx),
                 None if self.is_int3(pc, cx) => self.guests_own(pc, cx),
                 // It was ours until a moment ago; the guest tries again.
@@ -175,6 +193,20 @@ impl Probes {
         }
     }
 
+    /// The breakpoint of ours at `pc`, as the guest has left it. None where its address space has other memory at `pc`.
+    fn site_at(&mut self, pc: u64, cx: &mut Context<'_>) -> Option<Site> {
+        let site = self.table.get(pc)?;
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        if paging.translate(cx.memory.map(), pc) != Some(site.gpa) {
+            return None;
+        }
+        if !site.is_intact(cx.memory, &self.table) {
+            self.shared.breakpoints.follow_patches(cx.memory);
+            self.refresh();
+        }
+        self.table.get(pc).cloned()
+    }
+
     fn classify(&self, exit: &Exit, cx: &mut Context<'_>) -> Option<Hit> {
         match exit {
             Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
@@ -193,7 +225,7 @@ impl Probes {
 
     /// Whether there is an `INT3` of one byte in guest memory.
     fn is_int3(&self, gva: u64, cx: &mut Context<'_>) -> bool {
-        self.code(gva, cx) == Some([0xcc])
+        self.code(gva, cx) == Some([INT3])
     }
 
     fn code<const N: usize>(&self, gva: u64, cx: &mut Context<'_>) -> Option<[u8; N]> {
@@ -218,7 +250,7 @@ impl Probes {
         if site.roles.fixup && self.repair_syscall(cx, &paging)? {
             // The vCPU now is where SYSCALL should have put it, which may be a breakpoint too.
             let lstar = self.lstar;
-            return match self.table.get(&lstar).cloned() {
+            return match self.site_at(lstar, cx) {
                 Some(entry) => {
                     self.pass(lstar, &entry, cx)?;
                     Ok(Verdict::Probe { pc })
@@ -227,6 +259,9 @@ impl Probes {
             };
         }
         self.record(site, cx, &paging);
+        if site.original == INT3 {
+            return self.guests_own(pc, cx);
+        }
         let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
         if executor.carry_out(&site.instruction)? {
             return Ok(Verdict::Probe { pc });
@@ -260,9 +295,12 @@ impl Probes {
         let regs = cx.vcpu.regs();
         if let Some(frame) = Frame::read(cx.memory, &paging, regs.rsp) {
             let pc = frame.rip.wrapping_sub(1);
-            let site = self.table.get(&pc).cloned();
+            let site = self.site_at(pc, cx);
+            let own = site.as_ref().is_some_and(|site| site.original == INT3);
+            let site = site.filter(|_| !own);
             // Neither `INT3` nor `INT 3`: a breakpoint of ours that was taken away a moment ago.
             let gone = site.is_none()
+                && !own
                 && !self.is_int3(pc, cx)
                 && self.code(pc.wrapping_sub(1), cx) != Some([0xcd, 0x03]);
             if site.is_some() || gone {

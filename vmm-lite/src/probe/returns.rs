@@ -17,6 +17,8 @@ pub(crate) enum Return {
 
 /// How many instructions are looked at for one set of handlers.
 const MOST_INSTRUCTIONS: usize = 20_000;
+/// How many returns are kept of one set of handlers.
+const MOST_RETURNS: usize = 256;
 /// Bytes of the longest instruction.
 const LONGEST: usize = 15;
 
@@ -33,7 +35,10 @@ impl Search {
         let mut paths = vec![start];
         let mut code = [0; LONGEST];
         while let Some(mut at) = paths.pop() {
-            while self.seen.len() < MOST_INSTRUCTIONS && self.seen.insert(at) {
+            while self.seen.len() < MOST_INSTRUCTIONS
+                && self.found.len() < MOST_RETURNS
+                && self.seen.insert(at)
+            {
                 let length = read(at, &mut code);
                 let instruction = Decoder::with_ip(64, &code[..length], at, DecoderOptions::NONE).decode();
                 match instruction.code() {
@@ -96,6 +101,13 @@ mod tests {
             search(&[0x74, 3, 0x48, 0x0f, 0x07, 0x48, 0xcf]),
             [(0x1002, Return::Sysret), (0x1005, Return::Iret)]
         );
+    }
+
+    #[test]
+    fn code_that_is_all_branches_and_returns_ends() {
+        // jz +3; iretq; ...: a return and a branch every four bytes.
+        let code = [0x74, 2, 0x48, 0xcf].repeat(10_000);
+        assert_eq!(search(&code).len(), MOST_RETURNS);
     }
 
     #[test]

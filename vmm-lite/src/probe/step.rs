@@ -28,7 +28,7 @@ impl Probes {
     pub(crate) fn step(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
         self.refresh();
         let pc = cx.vcpu.regs().rip;
-        if let Some(site) = self.table.get(&pc).cloned() {
+        if let Some(site) = self.site_at(pc, cx) {
             self.reported = None;
             if let Verdict::Probe { .. } = self.pass(pc, &site, cx)? {
                 return Ok(Stepped::Done);

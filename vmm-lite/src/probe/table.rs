@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrayvec::ArrayVec;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
 use super::idt::VectorSet;
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::memory::Memory;
 use crate::walk::Paging;
 
-const INT3: u8 = 0xcc;
+pub(super) const INT3: u8 = 0xcc;
 
 /// Why there is a breakpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,12 @@ impl Roles {
     }
 }
 
+/// Bytes of the longest instruction.
+const LONGEST: usize = 15;
+
+/// The bytes of an instruction as the guest wrote them, as far as they are in the page of the first.
+type Code = ArrayVec<u8, LONGEST>;
+
 /// One breakpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -46,13 +53,66 @@ pub(crate) struct Site {
     pub(crate) gpa: u64,
     /// The byte that it replaces.
     pub(crate) original: u8,
-    /// The instruction that it replaces.
+    /// The instruction that it replaces, with that byte. What decodes as invalid is stepped, not carried out.
     pub(crate) instruction: Instruction,
+    /// The bytes that were decoded, and should still be there but for the first.
+    code: Code,
     pub(crate) roles: Roles,
 }
 
+impl Site {
+    /// The site at gva `gva`, where the guest wrote `bytes`.
+    pub(super) fn decode(gva: u64, gpa: u64, bytes: &[u8], roles: Roles) -> Self {
+        let instruction = Decoder::with_ip(64, bytes, gva, DecoderOptions::NONE).decode();
+        let here = instruction.len().min(in_page(gpa)).clamp(1, LONGEST);
+        let code: Code = bytes.iter().copied().take(here).collect();
+        Self { gpa, original: code.first().copied().unwrap_or(0), instruction, code, roles }
+    }
+
+    /// Whether memory is as the engine left it: the breakpoint, and the rest of the instruction behind it.
+    pub(super) fn is_intact(&self, memory: &Memory, table: &Table) -> bool {
+        let mut now = [0; LONGEST];
+        let Some(now) = now.get_mut(..self.code.len()) else { return false };
+        if memory.read(self.gpa, now).is_err() {
+            return false;
+        }
+        let Some((first, rest)) = now.split_first_mut() else { return false };
+        hide(table, self.gpa.wrapping_add(1), rest);
+        *first == INT3 && self.code.get(1..).is_some_and(|code| code == rest)
+    }
+}
+
 /// All breakpoints by gva; a snapshot that vCPU threads look at without a lock.
-pub(crate) type Table = BTreeMap<u64, Site>;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    sites: BTreeMap<u64, Site>,
+    /// The bytes under the breakpoints by gpa. Several sites can be at one, under different gvas.
+    originals: BTreeMap<u64, u8>,
+}
+
+impl Table {
+    pub(super) fn get(&self, gva: u64) -> Option<&Site> {
+        self.sites.get(&gva)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sites.is_empty()
+    }
+
+    fn insert(&mut self, gva: u64, site: Site) {
+        self.originals.insert(site.gpa, site.original);
+        self.sites.insert(gva, site);
+    }
+
+    fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        self.sites.retain(|gva, _| keep(*gva));
+        self.index();
+    }
+
+    fn index(&mut self) {
+        self.originals = self.sites.values().map(|site| (site.gpa, site.original)).collect();
+    }
+}
 
 /// Who wants breakpoints: each vCPU for its own handlers, and `Control` for its users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,25 +159,26 @@ impl Breakpoints {
             union.entry(*gva).or_default().merge(roles);
         }
         let mut table = Table::clone(&inner.table);
-        for (gva, site) in &table {
+        for (gva, site) in &table.sites {
             if !union.contains_key(gva) {
                 remove(memory, site);
             }
         }
-        table.retain(|gva, _| union.contains_key(gva));
+        table.retain(|gva| union.contains_key(&gva));
         for (gva, roles) in union {
-            if let Some(site) = table.get_mut(&gva) {
+            if let Some(site) = table.sites.get_mut(&gva) {
                 site.roles = roles;
-                insert(memory, site);
                 continue;
             }
             // Decoded before any byte of it is replaced, with the breakpoints that are there already hidden.
-            let Some((gpa, instruction)) = decode(memory, paging, &table, gva) else { continue };
-            let Ok(original) = memory.read_value(gpa) else { continue };
-            let site = Site { gpa, original, instruction, roles };
-            table.insert(gva, site);
+            let Some(gpa) = paging.translate(memory.map(), gva) else { continue };
+            let mut code = [0; LONGEST];
+            let length = read_code(memory, paging, &table, gva, &mut code);
+            if let Some(code) = code.get(..length).filter(|code| !code.is_empty()) {
+                table.insert(gva, Site::decode(gva, gpa, code, roles));
+            }
         }
-        for site in table.values() {
+        for site in table.sites.values() {
             insert(memory, site);
         }
         inner.table = Arc::new(table);
@@ -128,22 +189,55 @@ impl Breakpoints {
     pub(crate) fn write(&self, memory: &Memory, gpa: u64, data: &[u8]) -> Result<()> {
         let mut inner = self.lock();
         let mut table = Table::clone(&inner.table);
-        for site in table.values() {
+        for site in table.sites.values() {
             remove(memory, site);
         }
         let written = memory.write(gpa, data);
-        for site in table.values_mut() {
-            if let Ok(original) = memory.read_value(site.gpa) {
-                site.original = original;
-            }
-            site.instruction = redecode(memory, site);
+        for (gva, site) in &mut table.sites {
+            let mut code = [0; LONGEST];
+            let code = &mut code[..in_page(site.gpa)];
+            // It was memory a moment ago and stays memory.
+            drop(memory.read(site.gpa, code));
+            *site = Site::decode(*gva, site.gpa, code, site.roles);
         }
-        for site in table.values() {
+        table.index();
+        for site in table.sites.values() {
             insert(memory, site);
         }
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
         written
+    }
+
+    /// Looks for breakpoints and instructions under them that the guest has overwritten, as kernels do that patch
+    /// themselves: what is there now counts, and gets its breakpoint again. True if there was any.
+    pub(super) fn follow_patches(&self, memory: &Memory) -> bool {
+        let mut inner = self.lock();
+        let patched = |(gva, site): (&u64, &Site)| (!site.is_intact(memory, &inner.table)).then_some(*gva);
+        let patched: Vec<u64> = inner.table.sites.iter().filter_map(patched).collect();
+        if patched.is_empty() {
+            return false;
+        }
+        let mut table = Table::clone(&inner.table);
+        for gva in patched {
+            let Some(site) = table.sites.get(&gva) else { continue };
+            let mut code = [0; LONGEST];
+            let code = &mut code[..in_page(site.gpa)];
+            if memory.read(site.gpa, code).is_err() {
+                continue;
+            }
+            let first = if code[0] == INT3 { site.original } else { code[0] };
+            hide(&table, site.gpa, code);
+            code[0] = first;
+            let site = Site::decode(gva, site.gpa, code, site.roles);
+            table.insert(gva, site);
+        }
+        for site in table.sites.values() {
+            insert(memory, site);
+        }
+        inner.table = Arc::new(table);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        true
     }
 
     /// What somebody who wants a stop at `gva` has set.
@@ -154,12 +248,12 @@ impl Breakpoints {
     /// Takes the breakpoint at `gva` out of guest memory, runs `inside`, and puts it back. The caller sees to it that
     /// no vCPU runs that should stop there.
     pub(crate) fn without<T>(&self, memory: &Memory, gva: u64, inside: impl FnOnce() -> T) -> T {
-        let site = self.lock().table.get(&gva).cloned();
+        let site = self.lock().table.get(gva).cloned();
         if let Some(site) = &site {
             remove(memory, site);
         }
         let result = inside();
-        if self.lock().table.contains_key(&gva)
+        if self.lock().table.get(gva).is_some()
             && let Some(site) = &site
         {
             insert(memory, site);
@@ -170,10 +264,13 @@ impl Breakpoints {
 
 /// Puts original bytes over `bytes`, which were read from gpa `gpa` on.
 pub(crate) fn hide(table: &Table, gpa: u64, bytes: &mut [u8]) {
-    for site in table.values() {
-        let offset = site.gpa.wrapping_sub(gpa);
-        if let Some(byte) = usize::try_from(offset).ok().and_then(|offset| bytes.get_mut(offset)) {
-            *byte = site.original;
+    let end = gpa.saturating_add(bytes.len() as u64);
+    for (at, original) in table.originals.range(gpa..end) {
+        if let Some(byte) = usize::try_from(at - gpa).ok().and_then(|offset| bytes.get_mut(offset)) {
+            // Another byte is the guest's, written since.
+            if *byte == INT3 {
+                *byte = *original;
+            }
         }
     }
 }
@@ -198,20 +295,9 @@ pub(super) fn read_code(
     done
 }
 
-fn decode(memory: &Memory, paging: &Paging, table: &Table, gva: u64) -> Option<(u64, Instruction)> {
-    let gpa = paging.translate(memory.map(), gva)?;
-    let mut code = [0; 15];
-    let length = read_code(memory, paging, table, gva, &mut code);
-    Some((gpa, Decoder::with_ip(64, code.get(..length)?, gva, DecoderOptions::NONE).decode()))
-}
-
-/// The instruction at a site whose memory has changed. One that goes on in another page is cut off and
-/// decodes as invalid: then it is stepped instead of carried out.
-fn redecode(memory: &Memory, site: &Site) -> Instruction {
-    let mut code = [0; 15];
-    let in_page = (4096 - site.gpa % 4096).min(15) as usize;
-    let length = if memory.read(site.gpa, &mut code[..in_page]).is_ok() { in_page } else { 0 };
-    Decoder::with_ip(64, &code[..length], site.instruction.ip(), DecoderOptions::NONE).decode()
+/// How many bytes of an instruction at `gpa` can be in the same page.
+fn in_page(gpa: u64) -> usize {
+    (4096 - gpa % 4096).min(LONGEST as u64) as usize
 }
 
 /// A byte that the guest has written itself since is the guest's: it is neither replaced nor restored.
@@ -225,5 +311,76 @@ fn insert(memory: &Memory, site: &Site) {
 fn remove(memory: &Memory, site: &Site) {
     if memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == INT3) {
         drop(memory.write_value(site.gpa, site.original));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iced_x86::Mnemonic;
+
+    use super::*;
+
+    const AT: u64 = 0x1000;
+    /// 32-bit paging with gvas 0 and 0x40_0000 on the same page.
+    const ALIASED: [u64; 2] = [AT, 0x40_0000 + AT];
+
+    fn wanted(gvas: &[u64]) -> BTreeMap<u64, Roles> {
+        gvas.iter().map(|gva| (*gva, Roles { stop: true, ..Roles::default() })).collect()
+    }
+
+    fn memory(code: &[u8]) -> Memory {
+        let memory = Memory::new(1 << 20).unwrap();
+        memory.write(AT, code).unwrap();
+        memory
+    }
+
+    fn byte(memory: &Memory) -> u8 {
+        memory.read_value(AT).unwrap()
+    }
+
+    #[test]
+    fn what_the_guest_writes_over_a_breakpoint_counts() {
+        let memory = memory(&[0x0f, 0x1f, 0x00]); // nop [rax]
+        let breakpoints = Breakpoints::default();
+        breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
+        assert_eq!((byte(&memory), breakpoints.follow_patches(&memory)), (INT3, false));
+        memory.write(AT, &[0x0f, 0x01, 0xca]).unwrap(); // clac
+        assert!(breakpoints.follow_patches(&memory));
+        let site = breakpoints.table().get(AT).unwrap().clone();
+        assert_eq!((byte(&memory), site.instruction.mnemonic()), (INT3, Mnemonic::Clac));
+        breakpoints.want(Owner::Control, wanted(&[]), &memory, &Paging::default());
+        assert_eq!(byte(&memory), 0x0f);
+    }
+
+    #[test]
+    fn what_the_guest_writes_behind_a_breakpoint_counts() {
+        let memory = memory(&[0x6a, 0x00]); // push 0
+        let breakpoints = Breakpoints::default();
+        breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
+        memory.write(AT + 1, &[0x07]).unwrap();
+        assert!(!breakpoints.table().get(AT).unwrap().is_intact(&memory, &breakpoints.table()));
+        assert!(breakpoints.follow_patches(&memory));
+        let site = breakpoints.table().get(AT).unwrap().clone();
+        assert_eq!((site.original, site.instruction.immediate8to64()), (0x6a, 7));
+        assert!(site.is_intact(&memory, &breakpoints.table()));
+    }
+
+    #[test]
+    fn two_addresses_of_one_byte_share_its_breakpoint() {
+        let memory = memory(&[0x90]);
+        for (gpa, entry) in [(0x2000, 0x3003_u32), (0x2004, 0x3003), (0x3004, 0x1003)] {
+            memory.write_value(gpa, entry).unwrap();
+        }
+        let paging = Paging { cr0: crate::walk::CR0_PG, cr3: 0x2000, ..Paging::default() };
+        let breakpoints = Breakpoints::default();
+        breakpoints.want(Owner::Vcpu(0), wanted(&ALIASED[..1]), &memory, &paging);
+        breakpoints.want(Owner::Vcpu(1), wanted(&ALIASED[1..]), &memory, &paging);
+        let mut code = [INT3];
+        hide(&breakpoints.table(), AT, &mut code);
+        assert_eq!(code, [0x90]);
+        breakpoints.want(Owner::Vcpu(0), wanted(&[]), &memory, &paging);
+        assert_eq!(byte(&memory), INT3, "the other is still wanted");
+        breakpoints.want(Owner::Vcpu(1), wanted(&[]), &memory, &paging);
+        assert_eq!(byte(&memory), 0x90);
     }
 }

@@ -186,7 +186,8 @@ impl VcpuThread {
                     self.set_activity(Activity::Running);
                     return Ok(Next::LookAgain);
                 }
-                let interruptible = self.vcpu.interrupts_enabled() || lock(&self.machine.bus).chips.can_send_nmi();
+                let interruptible =
+                    self.vcpu.interrupts_enabled() || lock(&self.machine.bus).chips.can_send_nmi();
                 self.sleep(!interruptible);
                 return Ok(Next::LookAgain);
             }

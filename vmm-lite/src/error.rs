@@ -92,6 +92,23 @@ pub enum Error {
         /// In which way.
         problem: String,
     },
+    /// The kernel inside a bzImage cannot be had.
+    #[error("cannot unpack the Linux kernel inside {name}: {problem}")]
+    UnpackKernel {
+        /// The bzImage's name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A Linux kernel that does not name its functions.
+    #[error(
+        "{name} has no symbols: it has no .symtab, and no kallsyms tables of Linux 4.6 or later (a kernel built without \
+         CONFIG_KALLSYMS?); try its System.map, or the vmlinux of its debug package"
+    )]
+    NoKallsyms {
+        /// Its name.
+        name: String,
+    },
     /// An image does not fit.
     #[error("{name} needs guest memory up to {end:#x}, but the guest has {memory:#x} bytes: try --memory {}M", end.div_ceil(1 << 20))]
     ImageTooLarge {

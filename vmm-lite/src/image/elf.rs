@@ -5,7 +5,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSymbol, SymbolKind};
 use trace_format::header::Symbol;
 
-use super::{Entry, Loaded, unknown};
+use super::{Entry, Loaded, kallsyms, unknown};
 use crate::boot::LONG_MODE_LOWEST;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
@@ -54,11 +54,11 @@ pub(super) fn load(name: &str, bytes: &[u8], memory: &Memory) -> Result<Loaded> 
         name: name.to_owned(),
         problem: format!("its entry {virtual_entry:#x} is in none of its segments"),
     })?;
-    Ok(Loaded { entry: Entry::LongMode { address }, symbols: symbols(bytes) })
+    Ok(Loaded { entry: Entry::LongMode { address }, symbols: symbols(name, bytes) })
 }
 
 /// The functions, objects and labels of an image that has them; an image without symbols is no error.
-fn symbols(bytes: &[u8]) -> Vec<Symbol> {
+fn symbols(name: &str, bytes: &[u8]) -> Vec<Symbol> {
     let Ok(file) = object::File::parse(bytes) else { return Vec::new() };
     let mut symbols: Vec<Symbol> = file
         .symbols()
@@ -78,6 +78,9 @@ fn symbols(bytes: &[u8]) -> Vec<Symbol> {
             })
         })
         .collect();
+    if symbols.is_empty() {
+        return kallsyms::symbols(name, bytes).unwrap_or_default();
+    }
     // Of several names for one address the one with a size comes last and is found first.
     symbols.sort_by(|a, b| (a.address, a.size, &a.name).cmp(&(b.address, b.size, &b.name)));
     symbols

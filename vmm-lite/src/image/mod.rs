@@ -1,6 +1,8 @@
 //! Guest images: what they are, where they go, what they call things.
 
 mod elf;
+mod kallsyms;
+mod unpack;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use trace_format::header::Fact;
 
-use crate::calibration;
+use crate::calibration::{self, Calibration};
 use crate::error::Result;
 use crate::kvm::Host;
 
@@ -37,6 +37,14 @@ pub(crate) fn host(host: &Host) -> Vec<Fact> {
         fact("vCPUs", format!("{} recommended, {} at most", kvm.recommended_vcpus, kvm.maximum_vcpus)),
     ];
     facts.extend(kvm.capabilities.iter().map(|(name, has)| fact(name, if *has { "yes" } else { "no" })));
+    facts
+}
+
+/// What calibration found, and what `CPUID` hides from this guest for it.
+pub(crate) fn calibration(found: &Calibration, hidden: &[&str]) -> Vec<Fact> {
+    let hidden = if hidden.is_empty() { "nothing".to_owned() } else { hidden.join(", ") };
+    let mut facts = found.facts();
+    facts.push(fact("CPUID hides", hidden));
     facts
 }
 

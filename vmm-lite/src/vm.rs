@@ -9,8 +9,8 @@ use trace_format::Header;
 use trace_format::event::{Actor, StopReason};
 
 use crate::boot::{self, BootInfo};
-use crate::calibration::{self, Calibration};
-use crate::config::{Config, Image};
+use crate::calibration::{self, Calibration, Instructions};
+use crate::config::{Config, CpuModel, Image};
 use crate::control::Control;
 use crate::cpuid::{self, Offer};
 use crate::devices::{MemorySizes, PortBus};
@@ -78,7 +78,7 @@ impl Vm {
             start_unix_ns: unix_ns,
             tsc_khz: made.tsc_khz,
             host: facts::host(&host),
-            calibration: calibration.facts(),
+            calibration: facts::calibration(&calibration, &made.hidden),
             recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
             not_seen: Vec::new(),
             symbols: loaded.symbols.clone().into(),
@@ -234,6 +234,8 @@ struct Made {
     tsc_khz: u64,
     physical_bits: u8,
     one_gib_pages: bool,
+    /// Features that `CPUID` does not offer though the host does.
+    hidden: Vec<&'static str>,
 }
 
 fn make_vcpus(
@@ -245,13 +247,24 @@ fn make_vcpus(
 ) -> Result<Made> {
     let supported = host.supported_cpuid()?;
     let (physical_bits, one_gib_pages) = cpuid::paging_features(&supported);
-    let mut made = Made { vcpus: Vec::new(), reset: Vec::new(), tsc_khz: 0, physical_bits, one_gib_pages };
+    let hides = match config.cpu {
+        CpuModel::Safe => calibration.kernel_lacks,
+        CpuModel::Host => Instructions::default(),
+    };
+    let mut made = Made {
+        vcpus: Vec::new(),
+        reset: Vec::new(),
+        tsc_khz: 0,
+        physical_bits,
+        one_gib_pages,
+        hidden: cpuid::hidden(&supported, hides),
+    };
     for number in 0..config.vcpus {
         let mut vcpu = vm.create_vcpu(number)?;
         made.tsc_khz = vcpu.tsc_khz();
         let offer =
-            Offer { vcpus: config.vcpus, x2apic: calibration.x2apic, tsc_deadline: made.tsc_khz != 0 };
-        vcpu.set_cpuid(&cpuid::for_vcpu(&supported, number, offer))?;
+            Offer { vcpus: config.vcpus, x2apic: calibration.x2apic, tsc_deadline: made.tsc_khz != 0, hides };
+        vcpu.set_cpuid(&cpuid::for_vcpu(&supported, number, offer)?)?;
         made.reset.push((vcpu.regs(), vcpu.sregs()));
         made.vcpus.push(vcpu);
     }

@@ -20,6 +20,8 @@ const HANDLERS: u64 = 0x11_0000;
 pub(super) const SYSCALL_HANDLER: u64 = HANDLERS + 32 * 32;
 /// Data for watchpoints.
 pub(super) const DATA: u64 = 0x12_0000;
+/// Zeros that an instruction works on.
+pub(super) const OPERAND: u64 = 0x12_8000;
 const TSS: u64 = 0x13_0000;
 const IDT: u64 = 0x14_0000;
 const KERNEL_STACK: u64 = 0x15_0000;

@@ -6,12 +6,14 @@
 
 mod cache;
 mod guest;
+mod instructions;
 mod trial;
 
 use serde::{Deserialize, Serialize};
 use trace_format::header::Fact;
 
 pub(crate) use cache::calibrate;
+pub use instructions::{Instruction, Instructions};
 
 /// What calibration found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct Calibration {
     pub x2apic: bool,
     /// Whether a write to read-only memory reaches the monitor.
     pub read_only_memory: bool,
+    /// Instructions that `CPUID` offers and guest kernel code cannot use.
+    pub kernel_lacks: Instructions,
 }
 
 /// What becomes of a breakpoint instruction that the monitor put into guest code.
@@ -92,6 +96,8 @@ impl Calibration {
     #[must_use]
     pub fn facts(&self) -> Vec<Fact> {
         let works = |yes: bool| if yes { "works" } else { "does not work" };
+        let lacks: Vec<_> = self.kernel_lacks.names().collect();
+        let lacks = if lacks.is_empty() { "nothing".to_owned() } else { lacks.join(", ") };
         [
             ("breakpoint in kernel code", self.kernel_breakpoint.name()),
             ("breakpoint in user code", self.user_breakpoint.name()),
@@ -103,6 +109,7 @@ impl Calibration {
             ("syscall instruction", self.syscall.name()),
             ("x2APIC in user space", works(self.x2apic)),
             ("read-only memory", works(self.read_only_memory)),
+            ("kernel code lacks", lacks.as_str()),
         ]
         .map(|(name, value)| Fact { name: name.to_owned(), value: value.to_owned() })
         .into()

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::guest::{
     self, DATA, END_PORT, HANDLER_PORT, KERNEL_CODE, STAR, SYSCALL_HANDLER, USER_CODE, report,
 };
-use super::{BreakpointStop, Calibration, SyscallEntry};
+use super::{BreakpointStop, Calibration, SyscallEntry, instructions};
+use crate::cpuid::features;
 use crate::error::Result;
 use crate::kvm::{
     DebugControl, Exit, HardwareBreakpoint, Host, IA32_LSTAR, IA32_SFMASK, IA32_STAR, Kick, Vcpu, VmFd,
@@ -38,19 +39,23 @@ pub(super) fn run(host: &Host) -> Result<Calibration> {
         syscall: syscall(host)?,
         x2apic: x2apic(host)?,
         read_only_memory: read_only_memory(host)?,
+        kernel_lacks: instructions::missing_in_kernel_code(
+            host,
+            features::offered(host.supported_cpuid()?.as_slice()),
+        )?,
     })
 }
 
 /// Where a trial's guest ended up.
 #[derive(Debug)]
-struct Stop {
+pub(super) struct Stop {
     exit: Exit,
     rip: u64,
     cpl: u8,
 }
 
 /// A machine of its own for each trial, so that no state is left over.
-fn machine(host: &Host, code: &[u8], user: bool) -> Result<(VmFd, Vcpu)> {
+pub(super) fn machine(host: &Host, code: &[u8], user: bool) -> Result<(VmFd, Vcpu)> {
     let memory = Memory::new(guest::MEMORY)?;
     guest::write(&memory, if user { &[] } else { code }, if user { code } else { &[] })?;
     let vm = host.create_vm(memory)?;
@@ -61,7 +66,7 @@ fn machine(host: &Host, code: &[u8], user: bool) -> Result<(VmFd, Vcpu)> {
 }
 
 /// Runs until the first exit that is no interruption.
-fn run_once(vcpu: &mut Vcpu) -> Result<Stop> {
+pub(super) fn run_once(vcpu: &mut Vcpu) -> Result<Stop> {
     let kick = Kick::default();
     let done = AtomicBool::new(false);
     let target = vcpu.kick_target(&kick)?;
@@ -82,7 +87,7 @@ fn run_once(vcpu: &mut Vcpu) -> Result<Stop> {
     Ok(stop)
 }
 
-fn is_port(stop: &Stop, wanted: u16) -> bool {
+pub(super) fn is_port(stop: &Stop, wanted: u16) -> bool {
     matches!(stop.exit, Exit::Io { port, write: true, .. } if port == wanted)
 }
 

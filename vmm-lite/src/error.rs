@@ -1,7 +1,7 @@
 //! What can go wrong, with the operation, its operand, and what to do about it.
 
-use std::io;
 use std::path::PathBuf;
+use std::{fmt, io};
 
 /// Shorthand.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -172,21 +172,8 @@ pub enum Error {
         why: &'static str,
     },
     /// KVM cannot go on with a guest: `KVM_EXIT_INTERNAL_ERROR`.
-    #[error(
-        "KVM cannot go on with this guest (internal error {suberror} on vCPU {vcpu} at rip {rip:#x}, instruction bytes \
-         {instruction}): where KVM emulates guest kernel code it lacks some instructions; try another host (see \
-         vmscope doctor)"
-    )]
-    InternalError {
-        /// Where.
-        vcpu: u8,
-        /// gva of the instruction.
-        rip: u64,
-        /// KVM's reason: 1 is an instruction that it could not emulate.
-        suberror: u32,
-        /// The instruction's bytes in hexadecimal, if KVM gives them.
-        instruction: String,
-    },
+    #[error("KVM cannot go on with this guest {0}")]
+    InternalError(Box<Stuck>),
     /// The trace's file could not be made.
     #[error("cannot create the trace {}", path.display())]
     CreateTrace {
@@ -211,6 +198,42 @@ pub enum Error {
     },
 }
 
+/// Where and at what KVM cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Which vCPU.
+    pub vcpu: u8,
+    /// KVM's reason: 1 is an instruction that it could not emulate (`KVM_INTERNAL_ERROR_*` in `linux/kvm.h`).
+    pub suberror: u32,
+    /// The instruction for people: disassembled, or its bytes.
+    pub instruction: String,
+    /// Its gva.
+    pub address: u64,
+    /// The symbol that holds it, with the offset into it.
+    pub symbol: Option<String>,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vcpu, suberror, instruction, address, symbol, why } = self;
+        write!(f, "on vCPU {vcpu} at {address:#x}")?;
+        if let Some(symbol) = symbol {
+            write!(f, " ({symbol})")?;
+        }
+        if *suberror != 1 {
+            return write!(f, ", before {instruction}: {why} (internal error {suberror}); try another host");
+        }
+        write!(
+            f,
+            ": this KVM emulates guest kernel code and cannot run {instruction}: {why}. Try a host whose KVM has \
+             hardware virtualization (vmscope doctor describes this one), and leave --cpu at safe, so that the guest \
+             is told what is missing"
+        )
+    }
+}
+
 impl Error {
     /// Whether it is this host that cannot (exit status 3), rather than the guest or the command line.
     #[must_use]
@@ -224,7 +247,7 @@ impl Error {
                 | Self::Kvm { .. }
                 | Self::Memory { .. }
                 | Self::HostCannot { .. }
-                | Self::InternalError { .. }
+                | Self::InternalError(_)
         )
     }
 

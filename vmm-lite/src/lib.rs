@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod cpuid;
 pub mod devices;
+mod emulate;
 mod error;
 mod facts;
 pub mod firmware;
@@ -27,7 +28,7 @@ pub mod walk;
 
 pub use config::{Config, CpuModel, Image, Irqchip, Module, SymbolFile};
 pub use control::{Control, GeneralRegisters, Registers, StepOutcome, SystemRegisters};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Stuck};
 pub use facts::{Diagnosis, doctor};
 pub use machine::MachineState;
 pub use probe::TrapSelection;

@@ -100,6 +100,7 @@ impl Vm {
         };
         let items = firmware::configuration::items(config.vcpus, config.memory_bytes, &config.append);
         let machine = Arc::new(Machine::new(Parts {
+            header,
             memory,
             clock,
             state: if config.start_paused {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "kvm_run is shared memory with unions, and two ioctls have no wrapper")]
 
 mod debug;
+mod event;
 mod exit;
 mod host;
 mod kick;
@@ -13,6 +14,7 @@ mod vcpu;
 mod vm;
 
 pub(crate) use debug::{DebugControl, HardwareBreakpoint};
+pub(crate) use event::{Event, Exception};
 pub(crate) use exit::Exit;
 pub(crate) use host::Host;
 pub(crate) use kick::Kick;

@@ -24,10 +24,13 @@ ioctl_iow_nr!(KVM_INTERRUPT, kvm_bindings::KVMIO, 0x86, kvm_interrupt);
 /// exit costs nothing and writing them costs no system call of its own.
 #[derive(Debug)]
 pub(crate) struct Vcpu {
-    fd: VcpuFd,
+    pub(super) fd: VcpuFd,
     number: u8,
     debug: DebugControl,
     run_size: usize,
+    /// The monitor has put an exception or interrupt into KVM that it has not delivered yet: another interrupt would
+    /// replace it.
+    pub(super) event_queued: bool,
 }
 
 impl Vcpu {
@@ -39,7 +42,7 @@ impl Vcpu {
         let sync = fd.sync_regs_mut();
         sync.regs = regs;
         sync.sregs = sregs;
-        Ok(Self { fd, number, debug: DebugControl::default(), run_size })
+        Ok(Self { fd, number, debug: DebugControl::default(), run_size, event_queued: false })
     }
 
     /// Its number, from 0.
@@ -65,9 +68,18 @@ impl Vcpu {
         let outcome = self.fd.run().map(drop);
         let run = self.fd.get_kvm_run();
         match outcome {
-            Ok(()) => Ok(Exit::read(run)),
+            Ok(()) => {
+                let exit = Exit::read(run);
+                self.event_queued = false;
+                Ok(exit)
+            }
             Err(e) if matches!(e.errno(), libc::EINTR | libc::EAGAIN) => {
                 run.immediate_exit = 0;
+                if self.event_queued {
+                    // The signal may have come before KVM got to deliver it.
+                    let events = self.events()?;
+                    self.event_queued = events.exception.injected != 0 || events.interrupt.injected != 0;
+                }
                 Ok(Exit::Interrupted)
             }
             Err(e) => Err(Error::kvm("KVM_RUN", e)),
@@ -207,7 +219,9 @@ impl Vcpu {
     pub(crate) fn ready_for_interrupt(&mut self) -> bool {
         const RFLAGS_IF: u64 = 1 << 9;
         // KVM's answer is as old as the exit; the monitor may have changed RFLAGS since.
-        self.sync().regs.rflags & RFLAGS_IF != 0 && self.fd.get_kvm_run().ready_for_interrupt_injection != 0
+        !self.event_queued
+            && self.sync().regs.rflags & RFLAGS_IF != 0
+            && self.fd.get_kvm_run().ready_for_interrupt_injection != 0
     }
 
     /// Whether the guest's RFLAGS.IF was set at the last exit.
@@ -335,7 +349,7 @@ impl Vcpu {
     }
 
     /// Writes registers that wait in `kvm_run` to the vCPU now.
-    fn flush_registers(&mut self) -> Result<()> {
+    pub(super) fn flush_registers(&mut self) -> Result<()> {
         let dirty = self.fd.get_kvm_run().kvm_dirty_regs;
         let sync = self.fd.sync_regs();
         if dirty & u64::from(SyncReg::SystemRegister as u32) != 0 {

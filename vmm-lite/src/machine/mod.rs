@@ -10,6 +10,7 @@ use std::thread::Thread;
 
 use arrayvec::ArrayVec;
 use crossbeam_channel::Sender;
+use trace_format::Header;
 use trace_format::event::{Actor, Payload, StopReason, VcpuState};
 
 pub use run_state::MachineState;
@@ -33,6 +34,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A running guest, seen from all of its threads.
 #[derive(Debug)]
 pub(crate) struct Machine {
+    /// What the trace says of the run before its first event.
+    pub(crate) header: Header,
     pub(crate) memory: Memory,
     pub(crate) clock: Clock,
     pub(crate) run: RunState,
@@ -77,6 +80,7 @@ pub(crate) struct Startup {
 
 /// What a machine is made of.
 pub(crate) struct Parts {
+    pub(crate) header: Header,
     pub(crate) memory: Memory,
     pub(crate) clock: Clock,
     pub(crate) state: MachineState,
@@ -117,8 +121,9 @@ impl VcpuShared {
 
 impl Machine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { memory, clock, state, probes, vcpus, bus, lane, flusher, timeout_ns } = parts;
+        let Parts { header, memory, clock, state, probes, vcpus, bus, lane, flusher, timeout_ns } = parts;
         Self {
+            header,
             memory,
             clock,
             run: RunState::new(vcpus.len() as u8, state),
@@ -132,6 +137,11 @@ impl Machine {
             next_ipi: AtomicU64::new(1),
             pic_pending: AtomicBool::new(false),
         }
+    }
+
+    /// What the guest calls the code or data at gva `address`, for people.
+    pub(crate) fn name_of(&self, address: u64) -> Option<String> {
+        self.header.symbolize(address).map(|(name, offset)| format!("{name}+{offset:#x}"))
     }
 
     /// Records something that no vCPU did.

@@ -4,11 +4,12 @@
 //! few simple instructions and end with `IRETQ` or `SYSRETQ`; those are done here, and the guest goes on behind them.
 //! For anything else the engine stops the other vCPUs and steps.
 
-use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
 use super::frame::Frame;
 use super::{RFLAGS_RF, RFLAGS_TF};
+use crate::emulate::{Linear, general};
 use crate::error::Result;
 use crate::kvm::{
     IA32_KERNEL_GS_BASE, IA32_SFMASK, IA32_STAR, Vcpu, code_segment, data_segment, segment_from_descriptor,
@@ -91,29 +92,14 @@ impl Executor<'_> {
             _ => return false,
         };
         let rsp = regs.rsp.wrapping_sub(8);
-        // All or nothing: a push that would fault, or cross a page, is left to the CPU.
-        let Some(gpa) = self.writable(rsp) else { return false };
-        if self.memory.write_value(gpa, value).is_err() {
+        let stack =
+            Linear { memory: self.memory, paging: self.paging, cpl: 0, rflags: regs.rflags, stack: true };
+        // All or nothing: a push that would fault is left to the CPU.
+        if !stack.try_write(rsp, &value.to_le_bytes()) {
             return false;
         }
         regs.rsp = rsp;
         true
-    }
-
-    /// The gpa of the eight bytes at `gva`, if ring 0 may write them and they are in one page.
-    fn writable(&self, gva: u64) -> Option<u64> {
-        use trace_format::event::{Access, WalkCause, WalkOutcome};
-        let access = Access { write: true, ..Access::default() };
-        let walk = self.paging.walk(self.memory.map(), gva, access, WalkCause::Probe);
-        match walk.outcome {
-            // The CPU would set the bits; here they must be set already, as they are on a stack in use.
-            WalkOutcome::Mapped { gpa, permissions, .. }
-                if gva % 4096 <= 4088 && permissions.accessed && permissions.dirty =>
-            {
-                Some(gpa)
-            }
-            _ => None,
-        }
     }
 
     fn swapgs(&mut self, regs: &kvm_regs) -> Result<bool> {
@@ -252,26 +238,4 @@ fn drop_kernel_segments(sregs: &mut kvm_sregs) {
 
 fn is_canonical(address: u64) -> bool {
     (address as i64) << 16 >> 16 == address as i64
-}
-
-fn general(regs: &kvm_regs, register: Register) -> Option<u64> {
-    Some(match register {
-        Register::RAX => regs.rax,
-        Register::RBX => regs.rbx,
-        Register::RCX => regs.rcx,
-        Register::RDX => regs.rdx,
-        Register::RSI => regs.rsi,
-        Register::RDI => regs.rdi,
-        Register::RSP => regs.rsp,
-        Register::RBP => regs.rbp,
-        Register::R8 => regs.r8,
-        Register::R9 => regs.r9,
-        Register::R10 => regs.r10,
-        Register::R11 => regs.r11,
-        Register::R12 => regs.r12,
-        Register::R13 => regs.r13,
-        Register::R14 => regs.r14,
-        Register::R15 => regs.r15,
-        _ => return None,
-    })
 }

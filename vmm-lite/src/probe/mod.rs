@@ -26,11 +26,12 @@ use kvm_bindings::kvm_sregs;
 
 pub use selection::TrapSelection;
 pub(crate) use step::Stepped;
-pub(crate) use table::{Breakpoints, Owner, Roles, hide};
+pub(crate) use table::{Breakpoints, Owner, Roles, hide, read_code};
 
 use crate::calibration::{BreakpointStop, Calibration};
+use crate::emulate;
 use crate::error::Result;
-use crate::kvm::{Exit, Vcpu};
+use crate::kvm::{Event, Exit, Vcpu};
 use crate::memory::Memory;
 use crate::recorder::Lane;
 use crate::walk::Paging;
@@ -213,11 +214,16 @@ impl Probes {
             Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
             // The guest's own trap flag or breakpoint registers, which come here only while the engine uses its own.
             Exit::Debug { exception: 1, dr6, .. } => Some(Hit::GuestsTrap { dr6: *dr6 }),
-            Exit::InternalError { suberror: 1, .. }
+            Exit::InternalError { suberror: 1, instruction }
                 if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error =>
             {
-                let pc = cx.vcpu.regs().rip;
-                self.is_int3(pc, cx).then_some(Hit::Breakpoint { pc })
+                let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
+                // What KVM saw counts: a breakpoint is back in memory after the instruction under it was tried.
+                let is_int3 = match instruction.first() {
+                    Some(byte) => *byte == INT3,
+                    None => self.is_int3(pc, cx),
+                };
+                is_int3.then_some(Hit::Breakpoint { pc })
             }
             _ => None,
         }
@@ -272,20 +278,16 @@ impl Probes {
     /// An `INT3` of the guest's own that KVM gave to us: it gets its exception.
     fn guests_own(&mut self, pc: u64, cx: &mut Context<'_>) -> Result<Verdict> {
         use trace_format::event::{Fixup, FixupKind, Mnemonic, Payload};
-        const VECTOR_BP: u8 = 3;
         let mut regs = cx.vcpu.regs();
-        regs.rip = pc.wrapping_add(1);
         regs.rflags &= !RFLAGS_RF;
-        cx.vcpu.set_regs(&regs);
-        let mut events = cx.vcpu.events()?;
-        events.exception.injected = 1;
-        events.exception.nr = VECTOR_BP;
-        events.exception.has_error_code = 0;
-        cx.vcpu.set_events(&events)?;
+        // Where KVM passes #BP on it knows the instruction's length, and goes behind it when #BP is injected.
         if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error {
+            regs.rip = regs.rip.wrapping_add(1);
             let fixup = Fixup { kind: FixupKind::Breakpoint, rip: pc, mnemonic: Mnemonic::default() };
             cx.lane.record_at(cx.time, Payload::Fixup(fixup));
         }
+        cx.vcpu.set_regs(&regs);
+        cx.vcpu.deliver(Event::BREAKPOINT)?;
         Ok(Verdict::Probe { pc })
     }
 
@@ -334,11 +336,6 @@ enum Hit {
 
 /// Gives the guest the debug exception that KVM gave to the monitor.
 fn inject_debug(cx: &mut Context<'_>, dr6: u64) -> Result<()> {
-    const VECTOR_DB: u8 = 1;
     cx.vcpu.set_dr6(dr6)?;
-    let mut events = cx.vcpu.events()?;
-    events.exception.injected = 1;
-    events.exception.nr = VECTOR_DB;
-    events.exception.has_error_code = 0;
-    cx.vcpu.set_events(&events)
+    cx.vcpu.deliver(Event::DEBUG)
 }

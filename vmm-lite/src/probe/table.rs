@@ -276,7 +276,7 @@ pub(crate) fn hide(table: &Table, gpa: u64, bytes: &mut [u8]) {
 }
 
 /// Reads guest virtual memory as the guest wrote it; returns how many bytes were mapped.
-pub(super) fn read_code(
+pub(crate) fn read_code(
     memory: &Memory,
     paging: &Paging,
     table: &Table,

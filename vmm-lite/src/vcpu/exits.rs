@@ -351,7 +351,7 @@ impl VcpuThread {
                 self.report_breakpoint(pc);
                 ExitReason::Probe { pc }
             }
-            Verdict::NotOurs => self.not_ours(exit),
+            Verdict::NotOurs => self.not_ours(exit, now)?,
         })
     }
 
@@ -362,21 +362,16 @@ impl VcpuThread {
         self.machine.begin_pause(by);
     }
 
-    fn not_ours(&mut self, exit: Exit) -> ExitReason {
-        match exit {
+    fn not_ours(&mut self, exit: Exit, now: u64) -> Result<ExitReason> {
+        Ok(match exit {
             Exit::Debug { exception, pc, dr6, dr7 } => ExitReason::Debug { exception, pc, dr6, dr7 },
             Exit::InternalError { suberror, instruction } => {
-                self.machine.fail(Error::InternalError {
-                    vcpu: self.number,
-                    rip: self.vcpu.rip(),
-                    suberror,
-                    instruction: instruction.iter().map(|byte| format!("{byte:02x} ")).collect(),
-                });
+                self.internal_error(suberror, &instruction, now)?;
                 ExitReason::InternalError { suberror, instruction }
             }
             // `debug_or_error` is called for these two only.
             _ => ExitReason::Unlisted { number: u32::MAX },
-        }
+        })
     }
 
     /// Steps over a breakpoint whose instruction the engine cannot carry out itself.

@@ -1,0 +1,190 @@
+//! Exceptions and interrupts that the monitor puts into a vCPU, and state that KVM keeps outside `kvm_run`.
+
+use kvm_bindings::kvm_vcpu_events;
+
+use super::vcpu::Vcpu;
+use crate::error::{Error, Result};
+
+/// An exception for the guest, at the instruction that RIP points to (SDM vol. 3, 7.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exception {
+    vector: u8,
+    error_code: Option<u32>,
+    /// What CR2 becomes.
+    address: Option<u64>,
+}
+
+impl Exception {
+    /// #UD.
+    pub(crate) const fn invalid_opcode() -> Self {
+        Self::plain(6)
+    }
+
+    /// #NM.
+    pub(crate) const fn no_device() -> Self {
+        Self::plain(7)
+    }
+
+    /// #SS.
+    pub(crate) const fn stack_fault(error_code: u32) -> Self {
+        Self { error_code: Some(error_code), ..Self::plain(12) }
+    }
+
+    /// #GP.
+    pub(crate) const fn general_protection(error_code: u32) -> Self {
+        Self { error_code: Some(error_code), ..Self::plain(13) }
+    }
+
+    /// #PF at gva `address`.
+    pub(crate) const fn page_fault(address: u64, error_code: u32) -> Self {
+        Self { vector: 14, error_code: Some(error_code), address: Some(address) }
+    }
+
+    /// #MF.
+    pub(crate) const fn floating_point() -> Self {
+        Self::plain(16)
+    }
+
+    const fn plain(vector: u8) -> Self {
+        Self { vector, error_code: None, address: None }
+    }
+}
+
+/// What enters a handler of the guest's behind the instruction that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// An exception without an error code: a trap.
+    Trap {
+        /// Its vector.
+        vector: u8,
+    },
+    /// `INT n` in ring 0, where it differs in nothing from an interrupt.
+    Interrupt {
+        /// Its vector.
+        vector: u8,
+    },
+}
+
+impl Event {
+    /// #BP.
+    pub(crate) const BREAKPOINT: Self = Self::Trap { vector: 3 };
+    /// #DB.
+    pub(crate) const DEBUG: Self = Self::Trap { vector: 1 };
+}
+
+/// The control words of x87 and SSE, as the legacy region of XSAVE has them (SDM vol. 1, 10.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FpuControl {
+    /// FCW.
+    pub(crate) control: u16,
+    /// FSW.
+    pub(crate) status: u16,
+    /// The tag word in its short form: a bit for each register that is in use.
+    pub(crate) in_use: u8,
+    /// MXCSR.
+    pub(crate) mxcsr: u32,
+}
+
+impl Vcpu {
+    /// Gives the guest an exception at the next entry.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn raise(&mut self, exception: Exception) -> Result<()> {
+        if let Some(address) = exception.address {
+            let mut sregs = self.sregs();
+            sregs.cr2 = address;
+            self.set_sregs(&sregs);
+        }
+        let mut events = self.events()?;
+        events.exception.injected = 1;
+        events.exception.nr = exception.vector;
+        events.exception.has_error_code = u8::from(exception.error_code.is_some());
+        events.exception.error_code = exception.error_code.unwrap_or(0);
+        self.queue(&events)
+    }
+
+    /// Enters a handler at the next entry; RIP is, or will be, behind the instruction.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn deliver(&mut self, event: Event) -> Result<()> {
+        let mut events = self.events()?;
+        match event {
+            Event::Trap { vector } => {
+                events.exception.injected = 1;
+                events.exception.nr = vector;
+                events.exception.has_error_code = 0;
+            }
+            Event::Interrupt { vector } => {
+                // Not `soft`: then RIP would have to be at the instruction, and its length known to KVM.
+                events.interrupt.injected = 1;
+                events.interrupt.nr = vector;
+                events.interrupt.soft = 0;
+            }
+        }
+        self.queue(&events)
+    }
+
+    fn queue(&mut self, events: &kvm_vcpu_events) -> Result<()> {
+        self.set_events(events)?;
+        self.event_queued = true;
+        Ok(())
+    }
+
+    /// The control words of x87 and SSE.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn fpu_control(&self) -> Result<FpuControl> {
+        let area = self.fd.get_xsave().map_err(|e| Error::kvm("KVM_GET_XSAVE", e))?.region;
+        Ok(FpuControl {
+            control: area[0] as u16,
+            status: (area[0] >> 16) as u16,
+            in_use: area[1] as u8,
+            mxcsr: area[6],
+        })
+    }
+
+    /// Sets them. Not by `KVM_SET_FPU`: a state that XSAVE has marked as initial stays so under it.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn set_fpu_control(&self, fpu: FpuControl) -> Result<()> {
+        const X87_AND_SSE: u32 = 3;
+        let mut area = self.fd.get_xsave().map_err(|e| Error::kvm("KVM_GET_XSAVE", e))?;
+        area.region[0] = u32::from(fpu.control) | u32::from(fpu.status) << 16;
+        area.region[1] = area.region[1] & !0xff | u32::from(fpu.in_use);
+        area.region[6] = fpu.mxcsr;
+        // XSTATE_BV, behind the 512 bytes of the legacy region.
+        area.region[128] |= X87_AND_SSE;
+        // SAFETY: no component that is enabled dynamically is, so KVM reads no more than the 4096 bytes of `region`.
+        unsafe { self.fd.set_xsave(&area) }.map_err(|e| Error::kvm("KVM_SET_XSAVE", e))
+    }
+
+    /// XCR0.
+    ///
+    /// # Errors
+    /// When the ioctl fails, or KVM keeps no such register.
+    pub(crate) fn xcr0(&self) -> Result<u64> {
+        let xcrs = self.fd.get_xcrs().map_err(|e| Error::kvm("KVM_GET_XCRS", e))?;
+        let known = xcrs.xcrs.iter().take(xcrs.nr_xcrs as usize);
+        let xcr0 = known.into_iter().find(|register| register.xcr == 0);
+        xcr0.map(|register| register.value).ok_or_else(|| Error::os("read XCR0", libc::ENODEV))
+    }
+
+    /// Forgets every translation of the guest's: KVM does so when a control bit that matters to paging changes.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn flush_tlb(&mut self) -> Result<()> {
+        const CR4_PGE: u64 = 1 << 7;
+        self.flush_registers()?;
+        let sregs = kvm_bindings::kvm_sregs { interrupt_bitmap: [0; 4], ..self.sregs() };
+        let changed = kvm_bindings::kvm_sregs { cr4: sregs.cr4 ^ CR4_PGE, ..sregs };
+        for step in [changed, sregs] {
+            self.fd.set_sregs(&step).map_err(|e| Error::kvm("KVM_SET_SREGS", e))?;
+        }
+        Ok(())
+    }
+}

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: skips that can be seen, runs of guests, and the vmscope program.
 
+pub mod images;
 pub mod program;
 pub mod run;
 pub mod skip;

@@ -14,6 +14,8 @@ use vmm_lite::{Config, Image, Outcome, TrapSelection, Vm, guests};
 pub struct Guest {
     /// Everything but where the trace goes.
     pub config: Config,
+    /// The image, if it is none of those that come with vmscope.
+    image: Option<&'static [u8]>,
 }
 
 /// A run that has ended.
@@ -48,14 +50,31 @@ impl Guest {
     #[must_use]
     pub fn new(name: &str, vcpus: u8) -> Self {
         let guest = guests::find(name).unwrap_or_else(|| panic!("no guest {name}"));
+        Self::with(Image::Builtin(guest), vcpus)
+    }
+
+    /// The guest that `image` holds, one of [`crate::images`].
+    #[must_use]
+    pub fn image(image: &'static [u8], vcpus: u8) -> Self {
+        Self { image: Some(image), ..Self::file(PathBuf::new(), vcpus) }
+    }
+
+    /// The guest in a file.
+    #[must_use]
+    pub fn file(path: PathBuf, vcpus: u8) -> Self {
+        Self::with(Image::File(path), vcpus)
+    }
+
+    fn with(image: Image, vcpus: u8) -> Self {
         Self {
             config: Config {
                 vcpus,
                 timeout: Some(Duration::from_secs(120)),
                 followed: true,
                 command: vec!["test".to_owned()],
-                ..Config::new(Image::Builtin(guest))
+                ..Config::new(image)
             },
+            image: None,
         }
     }
 
@@ -88,6 +107,11 @@ impl Guest {
     pub fn start(mut self) -> Started {
         let directory = tempfile::tempdir().unwrap_or_else(|e| panic!("a temporary directory: {e}"));
         let trace = directory.path().join("t.vmt");
+        if let Some(image) = self.image {
+            let path = directory.path().join("guest");
+            std::fs::write(&path, image).unwrap_or_else(|e| panic!("write the image: {e}"));
+            self.config.image = Image::File(path);
+        }
         self.config.trace = Some(trace.clone());
         let vm = Vm::start(self.config).unwrap_or_else(|e| panic!("start: {e}"));
         Started { vm, trace, directory }

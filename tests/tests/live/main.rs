@@ -8,5 +8,6 @@ mod control;
 mod doctor;
 mod errors;
 mod guests;
+mod instructions;
 mod recorder;
 mod traps_off;

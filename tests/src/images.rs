@@ -1,0 +1,14 @@
+//! Guests that only tests run, from `guests/`.
+
+macro_rules! image {
+    ($file:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/guests/", $file))
+    };
+}
+
+/// Executes in ring 0 what some KVMs' emulators lack, and checks each result.
+pub const INSTRUCTIONS: &[u8] = image!("instructions.elf");
+/// A little of the same in real mode.
+pub const INSTRUCTIONS_16: &[u8] = image!("instructions-16.bin");
+/// Executes in ring 0 what nobody carries out for such a KVM.
+pub const UNKNOWN_INSTRUCTION: &[u8] = image!("unknown-instruction.elf");

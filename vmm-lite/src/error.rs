@@ -120,14 +120,43 @@ pub enum Error {
         memory: u64,
     },
     /// An image wants memory that the monitor uses for booting.
-    #[error("{name} wants to be loaded at {gpa:#x}, below {lowest:#x}, where vmscope keeps boot tables")]
-    ImageTooLow {
+    #[error(
+        "{name} wants to be loaded at {gpa:#x} to {end:#x}: an image may be at 0x30000 to 0x9fc00 and from 0x100000 on; \
+         elsewhere are vmscope's boot tables, video memory and the firmware's tables"
+    )]
+    ImagePlace {
         /// Its name.
         name: String,
         /// Where it wants to be.
         gpa: u64,
-        /// Where it may be.
-        lowest: u64,
+        /// The first gpa behind it.
+        end: u64,
+    },
+    /// A guest is given something that its boot protocol has no place for.
+    #[error("cannot give {name} {what}: {protocol} takes none")]
+    NotTaken {
+        /// The image's name.
+        name: String,
+        /// What kind of image it is.
+        protocol: &'static str,
+        /// What it was to be given.
+        what: String,
+    },
+    /// A text for the guest is too long, or has a zero in it.
+    #[error("{what} has {length} bytes: this kind of guest takes {most}, and none that is zero")]
+    TextTooLong {
+        /// Which text.
+        what: &'static str,
+        /// The most bytes.
+        most: usize,
+        /// How many it has.
+        length: usize,
+    },
+    /// A file for `--symbols` that has none.
+    #[error("{name} has no symbols: it is neither an ELF file, a System.map, nor what nm prints")]
+    NoSymbols {
+        /// Its name.
+        name: String,
     },
     /// An address range that no guest memory backs.
     #[error("gpa {gpa:#x} + {len:#x} bytes is not guest memory")]

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use trace_format::Header;
 use trace_format::event::{Actor, StopReason};
 
-use crate::boot::{self, BootInfo};
+use crate::boot::{BootInfo, Entry};
 use crate::calibration::{self, Calibration, Instructions};
 use crate::config::{Config, CpuModel, Image};
 use crate::control::Control;
@@ -17,7 +17,7 @@ use crate::devices::{MemorySizes, PortBus};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::firmware::{self, Description};
-use crate::image::{self, Entry, Loaded};
+use crate::image::{self, Handover, Kind, Loaded};
 use crate::irq::{Chips, Lapic, LapicConfig};
 use crate::kvm::{Host, Vcpu, VmFd};
 use crate::machine::{Machine, MachineState, Parts, VcpuShared, keep_time, lock};
@@ -63,7 +63,7 @@ impl Vm {
         let host = Host::open()?;
         let calibration = calibration::calibrate(&host)?;
         let memory = Memory::new(config.memory_bytes)?;
-        let loaded = load(&config.image, &memory)?;
+        let loaded = load(&config, &memory)?;
         let vm = host.create_vm(memory.clone())?;
         let made = make_vcpus(&host, &vm, &config, &calibration, &loaded)?;
 
@@ -80,7 +80,7 @@ impl Vm {
             host: facts::host(&host),
             calibration: facts::calibration(&calibration, &made.hidden),
             recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
-            not_seen: Vec::new(),
+            not_seen: not_seen(&loaded),
             symbols: loaded.symbols.clone().into(),
         };
         let mut recorder = match &config.trace {
@@ -150,7 +150,7 @@ impl Vm {
         let parts = made.vcpus.into_iter().zip(made.reset).zip(requests).zip(lanes);
         for (number, (((mut vcpu, reset), requests), lane)) in (0..).zip(parts) {
             if number == 0 {
-                enter(&mut vcpu, entry);
+                entry.enter(&mut vcpu);
             }
             let machine = Arc::clone(&self.machine);
             let thread = VcpuThread::new(vcpu, reset, machine, requests, lane, first_activity(number));
@@ -221,11 +221,23 @@ fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn load(image: &Image, memory: &Memory) -> Result<Loaded> {
-    match image {
-        Image::Builtin(guest) => image::load(guest.name, guest.image, memory),
-        Image::File(path) => image::load(&path.display().to_string(), &image::read_file(path)?, memory),
-    }
+/// Puts the image and what goes with it into memory.
+fn load(config: &Config, memory: &Memory) -> Result<Loaded> {
+    let modules = image::read_modules(&config.modules)?;
+    let handover = Handover { command_line: &config.append, modules: &modules };
+    let name = config.image.name();
+    let mut loaded = match &config.image {
+        Image::Builtin(guest) => image::load(&name, guest.image, handover, memory),
+        Image::File(path) => image::load(&name, &image::read_file(path)?, handover, memory),
+    }?;
+    loaded.symbols = image::read_symbols(std::mem::take(&mut loaded.symbols), &config.symbols)?;
+    Ok(loaded)
+}
+
+/// What the trace will not show, for its header.
+fn not_seen(loaded: &Loaded) -> Vec<String> {
+    let symbols = (loaded.no_symbols.iter()).filter(|_| loaded.symbols.is_empty());
+    symbols.map(|why| format!("names of the guest's code: {why}")).collect()
 }
 
 /// vCPUs that have been made and not started.
@@ -272,27 +284,18 @@ fn make_vcpus(
     let (cpu_signature, cpu_features) = cpuid::signature(&supported);
     let description = Description { vcpus: config.vcpus, cpu_signature, cpu_features, virtio: &[] };
     firmware::write(vm.memory(), &description)?;
-    if let Entry::LongMode { .. } = loaded.entry {
-        boot::write_tables(vm.memory())?;
+    loaded.entry.prepare(vm.memory())?;
+    // Others have what their boot protocol gives them at the same place.
+    if matches!(loaded.kind, Kind::Elf64 | Kind::Elf32 | Kind::Flat) {
+        let info = BootInfo {
+            vcpus: config.vcpus,
+            x2apic: calibration.x2apic,
+            tsc_khz: made.tsc_khz,
+            command_line: &config.append,
+        };
+        info.write(vm.memory())?;
     }
-    let info = BootInfo {
-        vcpus: config.vcpus,
-        x2apic: calibration.x2apic,
-        tsc_khz: made.tsc_khz,
-        command_line: &config.append,
-    };
-    info.write(vm.memory())?;
     Ok(made)
-}
-
-fn enter(vcpu: &mut Vcpu, entry: Entry) {
-    match entry {
-        Entry::LongMode { address } => boot::enter_long_mode(vcpu, address),
-        Entry::RealMode => {
-            let offset = boot::FLAT_LOAD as u16;
-            boot::enter_real_mode(vcpu, 0, offset, u64::from(offset));
-        }
-    }
 }
 
 fn shared_vcpus(

@@ -1,30 +1,29 @@
-//! Entry in 64-bit mode, for ELF64 images.
+//! Entry in 64-bit mode: ELF64 images and Linux's 64-bit entry.
 
 use kvm_bindings::kvm_regs;
 
-use super::info::BOOT_INFO;
+use super::entry::EntryRegisters;
 use crate::error::Result;
 use crate::kvm::{Vcpu, code_segment, data_segment};
 use crate::memory::Memory;
 
-/// The lowest gpa at which an ELF64 image may be loaded; below are the boot tables and the page for a start-up IPI.
-pub(crate) const LONG_MODE_LOWEST: u64 = 0x10_0000;
-
-const GDT: u64 = 0x500;
+/// gpa of the GDT.
+pub(super) const GDT: u64 = 0x500;
 const PML4: u64 = 0x1000;
 const PDPT: u64 = 0x2000;
 const PAGE_DIRECTORIES: u64 = 0x3000;
 /// Where the boot stack begins, growing down.
 pub(crate) const BOOT_STACK_TOP: u64 = 0x8000;
-const CODE: u16 = 0x08;
-const DATA: u16 = 0x10;
+/// Selectors as Linux names them, `__BOOT_CS` and `__BOOT_DS` (Documentation/arch/x86/boot.rst, "64-bit Boot Protocol").
+pub(super) const CODE: u16 = 0x10;
+pub(super) const DATA: u16 = 0x18;
 
 const PRESENT_WRITABLE: u64 = 3;
 const LARGE_PAGE: u64 = 1 << 7;
 
-const CR0_PE: u64 = 1;
+pub(super) const CR0_PE: u64 = 1;
 const CR0_MP: u64 = 1 << 1;
-const CR0_ET: u64 = 1 << 4;
+pub(super) const CR0_ET: u64 = 1 << 4;
 const CR0_NE: u64 = 1 << 5;
 const CR0_WP: u64 = 1 << 16;
 const CR0_PG: u64 = 1 << 31;
@@ -38,7 +37,7 @@ const EFER_NXE: u64 = 1 << 11;
 /// # Errors
 /// When low memory is missing.
 pub(crate) fn write_tables(memory: &Memory) -> Result<()> {
-    for (n, descriptor) in [0, 0x00af_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff].into_iter().enumerate() {
+    for (n, descriptor) in [0, 0, 0x00af_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff].into_iter().enumerate() {
         memory.write_value(GDT + 8 * n as u64, descriptor)?;
     }
     memory.write_value(PML4, PDPT | PRESENT_WRITABLE)?;
@@ -53,14 +52,14 @@ pub(crate) fn write_tables(memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-/// Puts `vcpu` at `entry` (gpa and gva) in 64-bit mode with the boot information's address in RDI.
-pub(crate) fn enter_long_mode(vcpu: &mut Vcpu, entry: u64) {
+/// Puts `vcpu` at `entry` (gpa and gva) in 64-bit mode, interrupts off.
+pub(crate) fn enter_long_mode(vcpu: &mut Vcpu, entry: u64, registers: EntryRegisters) {
     let mut sregs = vcpu.sregs();
     sregs.cs = code_segment(CODE, 0);
     let data = data_segment(DATA, 0);
     (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
     sregs.gdt.base = GDT;
-    sregs.gdt.limit = 3 * 8 - 1;
+    sregs.gdt.limit = 4 * 8 - 1;
     sregs.idt.base = 0;
     sregs.idt.limit = 0;
     sregs.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
@@ -68,11 +67,6 @@ pub(crate) fn enter_long_mode(vcpu: &mut Vcpu, entry: u64) {
     sregs.cr4 = CR4_PAE;
     sregs.efer = EFER_LME | EFER_LMA | EFER_NXE;
     vcpu.set_sregs(&sregs);
-    vcpu.set_regs(&kvm_regs {
-        rip: entry,
-        rsp: BOOT_STACK_TOP,
-        rdi: BOOT_INFO,
-        rflags: 2,
-        ..kvm_regs::default()
-    });
+    let EntryRegisters { rax, rbx, rsi, rdi, rsp } = registers;
+    vcpu.set_regs(&kvm_regs { rip: entry, rax, rbx, rsi, rdi, rsp, rflags: 2, ..kvm_regs::default() });
 }

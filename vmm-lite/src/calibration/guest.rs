@@ -5,7 +5,7 @@
 
 use kvm_bindings::{kvm_regs, kvm_segment};
 
-use crate::boot::{BOOT_STACK_TOP, enter_long_mode, write_tables};
+use crate::boot::{BOOT_STACK_TOP, EntryRegisters, enter_long_mode, write_tables};
 use crate::error::Result;
 use crate::kvm::{Vcpu, code_segment, data_segment};
 use crate::memory::Memory;
@@ -100,7 +100,7 @@ fn write_gate(memory: &Memory, vector: u8) -> Result<()> {
 
 /// Puts `vcpu` at the start of the kernel's or the user's code.
 pub(super) fn enter(vcpu: &mut Vcpu, user: bool) {
-    enter_long_mode(vcpu, KERNEL_CODE);
+    enter_long_mode(vcpu, KERNEL_CODE, EntryRegisters { rsp: BOOT_STACK_TOP, ..EntryRegisters::default() });
     let mut sregs = vcpu.sregs();
     sregs.gdt.base = GDT;
     sregs.gdt.limit = 7 * 8 - 1;

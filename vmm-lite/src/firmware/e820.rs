@@ -24,6 +24,8 @@ pub const CONVENTIONAL_END: u64 = 0xa_0000;
 pub const TABLES: u64 = 0xf_0000;
 /// Where they end and extended memory begins, gpa.
 pub const TABLES_END: u64 = 0x10_0000;
+/// gpa of text memory: the screen of VGA's text modes (IBM VGA, "Technical Reference", mode 3).
+pub const TEXT_MEMORY: u64 = 0xb_8000;
 /// The most ranges that a map has.
 pub const MOST_RANGES: usize = 8;
 

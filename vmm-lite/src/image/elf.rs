@@ -1,87 +1,111 @@
-//! ELF64 images.
+//! ELF files of both classes: segments into memory, notes.
 
-use object::elf::{EM_X86_64, ET_EXEC, FileHeader64, PT_LOAD};
+use object::LittleEndian;
+use object::elf::{EM_386, EM_X86_64, ET_EXEC, FileHeader32, FileHeader64, Machine, NoteType, PT_LOAD};
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{LittleEndian, Object, ObjectSymbol, SymbolKind};
-use trace_format::header::Symbol;
 
-use super::{Entry, Loaded, kallsyms, unknown};
-use crate::boot::LONG_MODE_LOWEST;
-use crate::error::{Error, Result};
+use super::{ImageFile, place};
+use crate::error::Result;
 use crate::memory::Memory;
 
-/// Loads each segment at its physical address.
-pub(super) fn load(name: &str, bytes: &[u8], memory: &Memory) -> Result<Loaded> {
-    let damaged = |e: object::Error| Error::DamagedImage { name: name.to_owned(), problem: e.to_string() };
-    let header = FileHeader64::<LittleEndian>::parse(bytes).map_err(damaged)?;
-    let endian = header.endian().map_err(damaged)?;
-    if header.e_machine.get(endian) != EM_X86_64 {
-        return Err(unknown(name, "it is an ELF file, but not for x86-64"));
-    }
-    if header.e_type.get(endian) != ET_EXEC {
-        return Err(unknown(
-            name,
-            "it is an ELF file, but not an executable with fixed addresses (link with -no-pie)",
-        ));
-    }
-    let virtual_entry = header.e_entry.get(endian);
-    let mut entry = None;
-    for segment in header.program_headers(endian, bytes).map_err(damaged)? {
-        if segment.p_type(endian) != PT_LOAD || segment.p_memsz(endian) == 0 {
-            continue;
-        }
-        let gpa = segment.p_paddr(endian);
-        let size = segment.p_memsz(endian);
-        let data = segment.data(endian, bytes).map_err(|()| Error::DamagedImage {
-            name: name.to_owned(),
-            problem: "a segment is outside the file".to_owned(),
-        })?;
-        if gpa < LONG_MODE_LOWEST {
-            return Err(Error::ImageTooLow { name: name.to_owned(), gpa, lowest: LONG_MODE_LOWEST });
-        }
-        let end = gpa.saturating_add(size.max(data.len() as u64));
-        if end > memory.len() {
-            return Err(Error::ImageTooLarge { name: name.to_owned(), end, memory: memory.len() });
-        }
-        // What is beyond the file's part is zero already: the memory is new.
-        memory.write(gpa, data)?;
-        let offset = virtual_entry.wrapping_sub(segment.p_vaddr(endian));
-        if offset < size {
-            entry = Some(gpa + offset);
-        }
-    }
-    let address = entry.ok_or_else(|| Error::DamagedImage {
-        name: name.to_owned(),
-        problem: format!("its entry {virtual_entry:#x} is in none of its segments"),
-    })?;
-    Ok(Loaded { entry: Entry::LongMode { address }, symbols: symbols(name, bytes) })
+/// The size of an ELF file's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Elf32,
+    Elf64,
 }
 
-/// The functions, objects and labels of an image that has them; an image without symbols is no error.
-fn symbols(name: &str, bytes: &[u8]) -> Vec<Symbol> {
-    let Ok(file) = object::File::parse(bytes) else { return Vec::new() };
-    let mut symbols: Vec<Symbol> = file
-        .symbols()
-        .filter(|s| {
-            s.is_definition()
-                && matches!(
-                    s.kind(),
-                    SymbolKind::Text | SymbolKind::Data | SymbolKind::Label | SymbolKind::Unknown
-                )
-        })
-        .filter_map(|s| {
-            let name = s.name().ok().filter(|name| !name.is_empty())?;
-            Some(Symbol {
-                address: s.address(),
-                size: s.size(),
-                name: format!("{:#}", rustc_demangle::demangle(name)),
-            })
-        })
-        .collect();
-    if symbols.is_empty() {
-        return kallsyms::symbols(name, bytes).unwrap_or_default();
+/// An ELF file whose segments are in guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) class: Class,
+    /// gpa of its entry.
+    pub(super) entry: u64,
+    /// The entry as the file names it, a gva.
+    pub(super) virtual_entry: u64,
+    /// The highest gva of a segment's start.
+    pub(super) highest_gva: u64,
+    /// The first gpa behind its segments.
+    pub(super) end: u64,
+    /// gpa of the entry that a PVH note names.
+    pub(super) pvh_entry: Option<u32>,
+}
+
+/// The class of an ELF file, `None` if it is none.
+pub(super) fn class(bytes: &[u8]) -> Option<Class> {
+    match bytes {
+        [0x7f, b'E', b'L', b'F', 1, ..] => Some(Class::Elf32),
+        // A class that does not exist is found to be damaged when the header is read.
+        [0x7f, b'E', b'L', b'F', ..] => Some(Class::Elf64),
+        _ => None,
     }
-    // Of several names for one address the one with a size comes last and is found first.
-    symbols.sort_by(|a, b| (a.address, a.size, &a.name).cmp(&(b.address, b.size, &b.name)));
-    symbols
+}
+
+/// Loads each segment at its physical address.
+pub(super) fn load(image: ImageFile<'_>, class: Class, memory: &Memory) -> Result<Placed> {
+    match class {
+        Class::Elf32 => load_as::<FileHeader32<LittleEndian>>(image, class, &[EM_386, EM_X86_64], memory),
+        Class::Elf64 => load_as::<FileHeader64<LittleEndian>>(image, class, &[EM_X86_64], memory),
+    }
+}
+
+fn load_as<Elf: FileHeader<Endian = LittleEndian>>(
+    image: ImageFile<'_>,
+    class: Class,
+    machines: &[Machine],
+    memory: &Memory,
+) -> Result<Placed> {
+    let damaged = |e: object::Error| image.damaged(e);
+    let header = Elf::parse(image.bytes).map_err(damaged)?;
+    let endian = header.endian().map_err(damaged)?;
+    if !machines.contains(&header.e_machine(endian)) {
+        return Err(image.unknown("it is an ELF file, but not for x86"));
+    }
+    if header.e_type(endian) != ET_EXEC {
+        return Err(image.unknown(
+            "it is an ELF file, but not an executable with fixed addresses (link with -no-pie; a kernel module or an \
+             object file must be linked first)",
+        ));
+    }
+    let virtual_entry: u64 = header.e_entry(endian).into();
+    let (mut by_gva, mut by_gpa) = (None, None);
+    let mut placed = Placed { class, entry: 0, virtual_entry, highest_gva: 0, end: 0, pvh_entry: None };
+    for segment in header.program_headers(endian, image.bytes).map_err(damaged)? {
+        if let Some(entry) = pvh_note::<Elf>(segment, endian, image.bytes) {
+            placed.pvh_entry = Some(entry);
+        }
+        if segment.p_type(endian) != PT_LOAD || segment.p_memsz(endian).into() == 0 {
+            continue;
+        }
+        let gpa: u64 = segment.p_paddr(endian).into();
+        let gva: u64 = segment.p_vaddr(endian).into();
+        let data =
+            segment.data(endian, image.bytes).map_err(|()| image.damaged("a segment is outside the file"))?;
+        let size = segment.p_memsz(endian).into().max(data.len() as u64);
+        place::check(image, gpa, size, memory)?;
+        // What is beyond the file's part is zero already: the memory is new.
+        memory.write(gpa, data)?;
+        placed.end = placed.end.max(gpa + size);
+        placed.highest_gva = placed.highest_gva.max(gva);
+        let within = |start: u64| Some(virtual_entry.wrapping_sub(start)).filter(|offset| *offset < size);
+        by_gva = by_gva.or(within(gva).map(|offset| gpa + offset));
+        by_gpa = by_gpa.or(within(gpa).map(|_| virtual_entry));
+    }
+    // A kernel that is linked high may name its entry by its physical address, as Linux does.
+    placed.entry = by_gva
+        .or(by_gpa)
+        .ok_or_else(|| image.damaged(format!("its entry {virtual_entry:#x} is in none of its segments")))?;
+    Ok(placed)
+}
+
+/// What the note `XEN_ELFNOTE_PHYS32_ENTRY` says (Xen, docs/misc/pvh.pandoc), if it is in this segment.
+fn pvh_note<Elf: FileHeader>(segment: &Elf::ProgramHeader, endian: Elf::Endian, bytes: &[u8]) -> Option<u32> {
+    const PHYS32_ENTRY: NoteType = NoteType(18);
+    let mut notes = segment.notes(endian, bytes).ok()??;
+    while let Ok(Some(note)) = notes.next() {
+        if note.name() == b"Xen" && note.n_type(endian) == PHYS32_ENTRY {
+            return note.desc().first_chunk().map(|entry| u32::from_le_bytes(*entry));
+        }
+    }
+    None
 }

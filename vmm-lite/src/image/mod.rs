@@ -1,125 +1,198 @@
-//! Guest images: what they are, where they go, what they call things.
+//! Guest images: what they are, where they go, what they are told, what they call things.
+//!
+//! The kind is recognized from the file ([`Kind`]); each boot protocol is a module: [`linux`], [`multiboot`], [`pvh`],
+//! [`plain`].
 
 mod elf;
 mod kallsyms;
+mod linux;
+mod multiboot;
+mod place;
+mod plain;
+mod pvh;
+mod symbols;
 mod unpack;
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
 
 use trace_format::header::Symbol;
 
-use crate::boot::FLAT_LOAD;
+pub use crate::boot::{Entry, EntryRegisters, Mode};
+use crate::config::Module;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 
-/// The end of conventional memory, where a flat image must end.
-const FLAT_END: u64 = 0x9_f000;
+pub(crate) use symbols::read as read_symbols;
 
-/// How the first vCPU is to be started.
+/// The most that is read of a file, bytes: a disk image or `/dev/zero` is no kernel.
+const MOST_BYTES: u64 = 2 << 30;
+/// What `gzip` files begin with (RFC 1952, 2.3.1).
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// What kind of image a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// In 64-bit mode at this address.
-    LongMode {
-        /// gpa and gva.
-        address: u64,
-    },
-    /// In real mode at the place where flat images are loaded.
-    RealMode,
+pub enum Kind {
+    /// A Linux bzImage, entered in 64-bit mode.
+    BzImage64,
+    /// A Linux bzImage whose kernel has only the 32-bit entry.
+    BzImage32,
+    /// The ELF file of a 64-bit Linux kernel.
+    Vmlinux64,
+    /// The ELF file of a 32-bit Linux kernel.
+    Vmlinux32,
+    /// A kernel with a multiboot 1 header.
+    Multiboot,
+    /// An ELF file with the note that names a PVH entry.
+    Pvh,
+    /// Another ELF64 file: one that follows vmscope's own convention.
+    Elf64,
+    /// Another ELF32 file, likewise.
+    Elf32,
+    /// 16-bit code as in a boot sector.
+    Flat,
+}
+
+impl Kind {
+    /// For people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BzImage64 => "Linux bzImage, 64-bit entry",
+            Self::BzImage32 => "Linux bzImage, 32-bit entry",
+            Self::Vmlinux64 => "Linux vmlinux, 64-bit",
+            Self::Vmlinux32 => "Linux vmlinux, 32-bit",
+            Self::Multiboot => "multiboot kernel",
+            Self::Pvh => "PVH kernel",
+            Self::Elf64 => "ELF64 image",
+            Self::Elf32 => "ELF32 image",
+            Self::Flat => "flat 16-bit image",
+        }
+    }
+}
+
+/// A module or initial RAM disk that has been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModuleData {
+    /// Its file's name, for messages.
+    pub name: String,
+    /// Its contents.
+    pub bytes: Vec<u8>,
+    /// Its own command line.
+    pub command_line: String,
+}
+
+/// What the guest is given besides its image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Handover<'a> {
+    /// The kernel's command line.
+    pub command_line: &'a str,
+    /// Modules, in their order.
+    pub modules: &'a [ModuleData],
 }
 
 /// A guest image in guest memory.
 #[derive(Clone, Debug)]
 pub struct Loaded {
+    /// What it is.
+    pub kind: Kind,
     /// How it starts.
     pub entry: Entry,
     /// Its symbols, sorted by address.
     pub symbols: Vec<Symbol>,
+    /// Why a kernel that should have symbols has none.
+    pub no_symbols: Option<String>,
 }
 
-/// Reads an image file.
+/// Reads an image file. One that is compressed by gzip is unpacked, as GRUB does.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn read_file(path: &PathBuf) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::ReadImage { path: path.clone(), source })
+/// When it cannot be read or unpacked.
+pub fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let failed = |source| Error::ReadImage { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.starts_with(GZIP) {
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&*bytes).take(MOST_BYTES).read_to_end(&mut unpacked).map_err(failed)?;
+        return Ok(unpacked);
+    }
+    Ok(bytes)
 }
 
-/// Puts the image `bytes`, called `name`, into `memory`.
+/// Reads modules, as they are.
 ///
 /// # Errors
-/// When its kind is not known, it is damaged, or it does not fit.
-pub fn load(name: &str, bytes: &[u8], memory: &Memory) -> Result<Loaded> {
-    const ELF_MAGIC: &[u8] = b"\x7fELF";
-    const ELF_CLASS_64: u8 = 2;
-    if bytes.starts_with(ELF_MAGIC) {
-        if bytes.get(4) != Some(&ELF_CLASS_64) {
-            return Err(unknown(name, "it is an ELF file, but not a 64-bit one"));
+/// When one cannot be read.
+pub fn read_modules(modules: &[Module]) -> Result<Vec<ModuleData>> {
+    modules
+        .iter()
+        .map(|Module { path, command_line }| {
+            let bytes = fs::read(path).map_err(|source| Error::ReadImage { path: path.clone(), source })?;
+            Ok(ModuleData { name: path.display().to_string(), bytes, command_line: command_line.clone() })
+        })
+        .collect()
+}
+
+/// Puts the image `bytes`, called `name`, into `memory`, and what it is given.
+///
+/// # Errors
+/// When its kind is not known, it is damaged, it does not fit, or it cannot be given something.
+pub fn load(name: &str, bytes: &[u8], handover: Handover<'_>, memory: &Memory) -> Result<Loaded> {
+    let image = ImageFile { name, bytes };
+    if unpack::is_bzimage(bytes) {
+        return linux::load_bzimage(image, handover, memory);
+    }
+    let multiboot = multiboot::Header::find(bytes);
+    if let Some(class) = elf::class(bytes) {
+        let placed = elf::load(image, class, memory)?;
+        if linux::is_vmlinux(bytes, &placed) {
+            return linux::load_vmlinux(image, &placed, handover, memory);
         }
-        return elf::load(name, bytes, memory);
+        if let Some(header) = multiboot {
+            return multiboot::load_elf(image, header, &placed, handover, memory);
+        }
+        if let Some(entry) = placed.pvh_entry {
+            return pvh::load(image, entry, &placed, handover, memory);
+        }
+        return plain::load_elf(image, &placed, handover);
     }
-    load_flat(name, bytes, memory)
+    if let Some(header) = multiboot.filter(multiboot::Header::has_addresses) {
+        return multiboot::load_flat(image, header, handover, memory);
+    }
+    plain::load_flat(image, handover, memory)
 }
 
-/// A flat image is recognized by nothing: it is what is no other kind and fits below the end of conventional memory.
-fn load_flat(name: &str, bytes: &[u8], memory: &Memory) -> Result<Loaded> {
-    if bytes.is_empty() {
-        return Err(unknown(name, "it is empty"));
-    }
-    let end = FLAT_LOAD + bytes.len() as u64;
-    if end > FLAT_END {
-        return Err(unknown(
-            name,
-            "it does not begin with the ELF magic number 7f 45 4c 46, and for a flat 16-bit image, loaded at 0x7c00, it \
-             is too large (at most 619520 bytes)",
-        ));
-    }
-    if end > memory.len() {
-        return Err(Error::ImageTooLarge { name: name.to_owned(), end, memory: memory.len() });
-    }
-    memory.write(FLAT_LOAD, bytes)?;
-    Ok(Loaded { entry: Entry::RealMode, symbols: Vec::new() })
+/// A file's contents and what it is called.
+#[derive(Clone, Copy)]
+struct ImageFile<'a> {
+    name: &'a str,
+    bytes: &'a [u8],
 }
 
-fn unknown(name: &str, looked_for: &str) -> Error {
-    Error::UnknownImage { name: name.to_owned(), looked_for: looked_for.to_owned() }
+impl ImageFile<'_> {
+    fn unknown(self, looked_for: impl Into<Cow<'static, str>>) -> Error {
+        Error::UnknownImage { name: self.name.to_owned(), looked_for: looked_for.into().into_owned() }
+    }
+
+    fn damaged(self, problem: impl ToString) -> Error {
+        Error::DamagedImage { name: self.name.to_owned(), problem: problem.to_string() }
+    }
+
+    /// Refuses what `protocol` has no place for.
+    fn takes_no_modules(self, protocol: &'static str, handover: Handover<'_>) -> Result<()> {
+        match handover.modules.first() {
+            None => Ok(()),
+            Some(module) => Err(Error::NotTaken {
+                name: self.name.to_owned(),
+                protocol,
+                what: format!("the module {}", module.name),
+            }),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn memory() -> Memory {
-        Memory::new(1 << 20).unwrap()
-    }
-
-    #[test]
-    fn an_empty_file_is_no_image() {
-        assert!(load("x", &[], &memory()).unwrap_err().to_string().contains("empty"));
-    }
-
-    #[test]
-    fn a_large_flat_file_is_no_image() {
-        let error = load("x", &vec![0; 700_000], &memory()).unwrap_err().to_string();
-        assert!(error.contains("ELF magic") && error.contains("too large"), "{error}");
-    }
-
-    #[test]
-    fn a_flat_image_goes_where_boot_sectors_go() {
-        let memory = memory();
-        let loaded = load("x", &[0xf4, 0xeb], &memory).unwrap();
-        assert_eq!(loaded.entry, Entry::RealMode);
-        assert_eq!(memory.read_value::<u16>(0x7c00).unwrap(), 0xebf4);
-    }
-
-    #[test]
-    fn a_32_bit_elf_file_is_named_as_such() {
-        let error = load("x", b"\x7fELF\x01\x01\x01", &memory()).unwrap_err().to_string();
-        assert!(error.contains("64-bit"), "{error}");
-    }
-
-    #[test]
-    fn a_truncated_elf_file_is_damaged() {
-        let error = load("x", b"\x7fELF\x02\x01\x01", &memory()).unwrap_err();
-        assert!(matches!(error, Error::DamagedImage { .. }), "{error}");
-    }
-}
+mod tests;

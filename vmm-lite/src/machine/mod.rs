@@ -2,6 +2,7 @@
 
 mod interrupts;
 mod run_state;
+mod slide;
 mod timekeeper;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use std::thread::Thread;
 use arrayvec::ArrayVec;
 use crossbeam_channel::Sender;
 use trace_format::Header;
-use trace_format::event::{Actor, Payload, StopReason, VcpuState};
+use trace_format::event::{Actor, Payload, Slide, StopReason, VcpuState};
 
 pub use run_state::MachineState;
 pub(crate) use run_state::{Order, RunState};
@@ -35,7 +36,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct Machine {
     /// What the trace says of the run before its first event.
-    pub(crate) header: Header,
+    header: Mutex<Header>,
     pub(crate) memory: Memory,
     pub(crate) clock: Clock,
     pub(crate) run: RunState,
@@ -123,7 +124,7 @@ impl Machine {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { header, memory, clock, state, probes, vcpus, bus, lane, flusher, timeout_ns } = parts;
         Self {
-            header,
+            header: Mutex::new(header),
             memory,
             clock,
             run: RunState::new(vcpus.len() as u8, state),
@@ -141,7 +142,12 @@ impl Machine {
 
     /// What the guest calls the code or data at gva `address`, for people.
     pub(crate) fn name_of(&self, address: u64) -> Option<String> {
-        self.header.symbolize(address).map(|(name, offset)| format!("{name}+{offset:#x}"))
+        lock(&self.header).symbolize(address).map(|(name, offset)| format!("{name}+{offset:#x}"))
+    }
+
+    /// What a write of `lstar` into `IA32_LSTAR` tells of where the guest's kernel runs, if it is new.
+    pub(crate) fn slide_by(&self, lstar: u64) -> Option<Slide> {
+        slide::find(&mut lock(&self.header), lstar)
     }
 
     /// Records something that no vCPU did.

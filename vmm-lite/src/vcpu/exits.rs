@@ -312,6 +312,9 @@ impl VcpuThread {
                 // The filter holds the write back; it is done here, and the probe for system calls moves along.
                 let done = self.vcpu.set_msr(index, data)?;
                 if done {
+                    if let Some(slide) = self.machine.slide_by(data) {
+                        self.lane.record_at(timing.time, Payload::Slide(slide));
+                    }
                     let (probes, mut cx) = self.probing(now);
                     probes.set_lstar(data, &mut cx)?;
                 }

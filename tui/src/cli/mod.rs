@@ -2,6 +2,7 @@
 
 mod doctor;
 mod failure;
+mod guest;
 mod offline;
 mod options;
 mod output;
@@ -16,7 +17,8 @@ use trace_format::Reader;
 use crate::embedded;
 
 pub use failure::{Code, Failure};
-pub use options::{Cli, Command, GuestOptions, OnFull};
+pub use guest::{Cpu, GuestOptions, Irqchip, ModuleFile, OnFull, SymbolFile};
+pub use options::{Cli, Command};
 
 /// What `main` does: reads the command line, carries it out, and turns errors into messages and exit codes.
 #[must_use]

@@ -1,9 +1,10 @@
 //! What the command line accepts.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::guest::GuestOptions;
 
 /// The guest of a plain `vmscope`.
 pub(crate) const DEFAULT_GUEST: &str = "tlb-shootdown";
@@ -17,7 +18,9 @@ pub(crate) const DEFAULT_GUEST: &str = "tlb-shootdown";
 Examples:
   vmscope                                     run the default guest and watch it
   vmscope run demand-paging --cpus 2          run another one
-  vmscope run ./kernel.elf --memory 512M      run your own ELF64 image
+  vmscope run ./kernel.elf --memory 512M      run your own kernel
+  vmscope run vmlinuz --initrd initrd.img --append console=ttyS0 --cpus 2
+                                              run Linux
   vmscope record tlb-shootdown -o t.vmt       record without a UI
   vmscope replay t.vmt                        look at what was recorded
   vmscope report t.vmt --json | jq .ipis      totals for a script
@@ -61,7 +64,10 @@ pub enum Command {
 /// `run`.
 #[derive(Args, Debug)]
 pub struct Run {
-    /// A built-in guest (see 'vmscope guests') or an image: ELF64, or flat real-mode code [default: tlb-shootdown]
+    /// A built-in guest (see 'vmscope guests') or an image file [default: tlb-shootdown]
+    ///
+    /// What kind of image a file is, is seen from its content: a Linux bzImage or vmlinux, a kernel with PVH entry or
+    /// multiboot 1 header, an ELF64 or ELF32 image, or flat 16-bit code.
     pub guest: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -74,7 +80,10 @@ pub struct Run {
 /// `record`.
 #[derive(Args, Debug)]
 pub struct Record {
-    /// A built-in guest (see 'vmscope guests') or an image: ELF64, or flat real-mode code
+    /// A built-in guest (see 'vmscope guests') or an image file
+    ///
+    /// What kind of image a file is, is seen from its content: a Linux bzImage or vmlinux, a kernel with PVH entry or
+    /// multiboot 1 header, an ELF64 or ELF32 image, or flat 16-bit code.
     pub guest: String,
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -85,40 +94,6 @@ pub struct Record {
     /// Run the same guest with the recorder off, to measure what recording costs
     #[arg(long, conflicts_with = "output")]
     pub no_trace: bool,
-}
-
-/// How to run a guest.
-#[derive(Args, Clone, Debug)]
-pub struct GuestOptions {
-    /// Number of vCPUs, 1 to 16 [default: what the guest shows best with, 1 for an image]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub cpus: Option<u8>,
-    /// Guest memory, for instance 512M
-    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
-    pub memory: u64,
-    /// End the run after so long, for instance 10s or 500ms
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub timeout: Option<Duration>,
-    /// The guest's own command line, for instance 'rounds=100'
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub append: String,
-    /// Which traps to record: all, none, or a list of vectors such as 14,13,syscall
-    #[arg(long, value_name = "WHICH", default_value = "all")]
-    pub traps: String,
-    /// What to do when the guest makes events faster than they can be written
-    ///
-    /// wait: the vCPU waits, and nothing is lost. drop: events are dropped, and counted.
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnFull::Wait)]
-    pub on_full: OnFull,
-}
-
-/// What to do when the recorder cannot keep up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnFull {
-    /// The vCPU waits.
-    Wait,
-    /// Events are dropped and counted.
-    Drop,
 }
 
 /// `replay`.
@@ -175,40 +150,9 @@ pub struct Doctor {
     pub json: bool,
 }
 
-/// A size in bytes, with `K`, `M` or `G` for their binary multiples.
-fn size(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let number = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &lower[number.len()..] {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        other => return Err(format!("unknown unit '{other}': use K, M or G")),
-    };
-    let number: u64 = number.parse().map_err(|_| "not a size: give a number and K, M or G".to_owned())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(|| "out of range".to_owned())
-}
-
-/// A time: seconds, or with `ms`, `s`, `m` or `h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[number.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        other => return Err(format!("unknown unit '{other}': use ms, s, m or h")),
-    };
-    let number: f64 = number.parse().map_err(|_| "not a time: give a number and ms, s, m or h".to_owned())?;
-    Duration::try_from_secs_f64(number * unit)
-        .ok()
-        .filter(|time| !time.is_zero())
-        .ok_or_else(|| "out of range".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::guest::{Cpu, Irqchip};
     use super::*;
     use clap::CommandFactory;
 
@@ -228,22 +172,24 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_have_units() {
-        assert_eq!(size("512M"), Ok(512 << 20));
-        assert_eq!(size("1GiB"), Ok(1 << 30));
-        assert_eq!(size("4096"), Ok(4096));
-        assert!(size("12X").is_err() && size("").is_err() && size("0").is_err());
-        assert!(size("99999999999999G").is_err());
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
-        assert!(duration("-1").is_err() && duration("x").is_err() && duration("1e300h").is_err());
-    }
-
-    #[test]
     fn record_writes_a_trace_or_says_that_it_does_not() {
         assert!(Cli::try_parse_from(["vmscope", "record", "hello"]).is_err());
         assert!(Cli::try_parse_from(["vmscope", "record", "hello", "--no-trace"]).is_ok());
         assert!(Cli::try_parse_from(["vmscope", "record", "hello", "-o", "x", "--no-trace"]).is_err());
         assert!(Cli::try_parse_from(["vmscope", "run", "hello", "--cpus", "17"]).is_err());
+    }
+
+    #[test]
+    fn a_linux_kernel_has_an_initrd_and_others_have_modules() {
+        let parse = |words: &str| Cli::try_parse_from(words.split(' '));
+        let cli = parse("vmscope vmlinuz --initrd i --symbols a --symbols b@4 --cpu host --irqchip split");
+        let options = cli.expect("a command line").run.options;
+        assert_eq!((options.initrd, options.symbols.len()), (Some("i".into()), 2));
+        assert_eq!((options.cpu, options.irqchip), (Cpu::Host, Irqchip::Split));
+        let cli = parse("vmscope run k --module a --module b").expect("a command line");
+        assert!(matches!(cli.command, Some(Command::Run(run)) if run.options.module.len() == 2));
+        assert!(parse("vmscope run k --module a --initrd b").is_err());
+        assert!(parse("vmscope run k --initrd a --initrd b").is_err());
+        assert!(parse("vmscope run k --irqchip both").is_err());
     }
 }

@@ -5,10 +5,10 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
 use trace_format::event::Actor;
-use vmm_lite::{Config, Control, Error, Image, MachineState, Outcome, Vm};
+use vmm_lite::{Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, Vm};
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
-use crate::cli::{Code, Failure, OnFull};
+use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull};
 use crate::guest::{Guest, Machine};
 
 /// A running guest.
@@ -100,17 +100,32 @@ pub fn doctor() -> Result<Diagnosis, Failure> {
     Ok(Diagnosis { host: found.host, calibration: found.calibration })
 }
 
+/// Memory of a guest from a file, in bytes: Linux with an initial RAM disk wants as much.
+const FILE_MEMORY: u64 = 256 << 20;
+
 fn config(request: &Request) -> Result<Config, Failure> {
     let options = &request.options;
-    let image = image(&request.guest)?;
-    let default_vcpus = match image {
-        Image::Builtin(guest) => guest.default_vcpus,
-        Image::File(_) => 1,
+    let standard = Config::new(image(&request.guest)?);
+    let (default_vcpus, default_memory) = match standard.image {
+        Image::Builtin(guest) => (guest.default_vcpus, standard.memory_bytes),
+        Image::File(_) => (1, FILE_MEMORY),
     };
     let traps = options.traps.parse().map_err(|error: String| anyhow!(error));
     Ok(Config {
         vcpus: options.cpus.unwrap_or(default_vcpus),
-        memory_bytes: options.memory,
+        memory_bytes: options.memory.unwrap_or(default_memory),
+        modules: modules(options),
+        symbols: options.symbols.iter().map(symbol_file).collect(),
+        cpu: match options.cpu {
+            Cpu::Safe => CpuModel::Safe,
+            Cpu::Host => CpuModel::Host,
+        },
+        irqchip: match options.irqchip {
+            Irqchip::User => vmm_lite::Irqchip::User,
+            Irqchip::Split => vmm_lite::Irqchip::Split,
+            Irqchip::Kernel => vmm_lite::Irqchip::Kernel,
+        },
+        disk: options.disk.clone(),
         append: options.append.clone(),
         traps: traps.context("--traps").map_err(|error| Failure::new(Code::Usage, error))?,
         on_full: match options.on_full {
@@ -121,8 +136,22 @@ fn config(request: &Request) -> Result<Config, Failure> {
         trace: request.trace.clone(),
         followed: request.followed,
         command: command_line(),
-        ..Config::new(image)
+        ..standard
     })
+}
+
+/// To the monitor an initial RAM disk is a module without a command line.
+fn modules(options: &GuestOptions) -> Vec<Module> {
+    let initrd = options.initrd.iter().map(|path| Module { path: path.clone(), command_line: String::new() });
+    let modules = options
+        .module
+        .iter()
+        .map(|module| Module { path: module.path.clone(), command_line: module.command_line.clone() });
+    initrd.chain(modules).collect()
+}
+
+fn symbol_file(file: &crate::cli::SymbolFile) -> vmm_lite::SymbolFile {
+    vmm_lite::SymbolFile { path: file.path.clone(), offset: file.offset }
 }
 
 /// A built-in guest's name comes before a file's.
@@ -147,6 +176,8 @@ fn failure(error: Error) -> Failure {
         | Error::ReadImage { .. }
         | Error::UnknownImage { .. }
         | Error::DamagedImage { .. }
+        | Error::UnpackKernel { .. }
+        | Error::NoKallsyms { .. }
         | Error::ImageTooLarge { .. }
         | Error::ImageTooLow { .. }
         | Error::CreateTrace { .. } => Code::Usage,

@@ -179,7 +179,10 @@ fn failure(error: Error) -> Failure {
         | Error::UnpackKernel { .. }
         | Error::NoKallsyms { .. }
         | Error::ImageTooLarge { .. }
-        | Error::ImageTooLow { .. }
+        | Error::ImagePlace { .. }
+        | Error::NotTaken { .. }
+        | Error::TextTooLong { .. }
+        | Error::NoSymbols { .. }
         | Error::CreateTrace { .. } => Code::Usage,
         _ => Code::Failed,
     };

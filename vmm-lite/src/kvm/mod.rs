@@ -13,7 +13,7 @@ mod segment;
 mod vcpu;
 mod vm;
 
-pub(crate) use debug::{DebugControl, HardwareBreakpoint};
+pub(crate) use debug::{DebugControl, HARDWARE_BREAKPOINTS, HardwareBreakpoint};
 pub(crate) use event::{Event, Exception};
 pub(crate) use exit::Exit;
 pub(crate) use host::Host;

@@ -9,7 +9,7 @@ use super::table::{Owner, Roles, Site, read_code};
 use super::{Context, Probes};
 use crate::calibration::{BreakpointStop, SyscallEntry};
 use crate::error::Result;
-use crate::kvm::HardwareBreakpoint;
+use crate::kvm::{HARDWARE_BREAKPOINTS, HardwareBreakpoint};
 use crate::memory::Memory;
 use crate::walk::Paging;
 
@@ -24,6 +24,10 @@ const LOOK_EVERY_NS: u64 = 10_000_000;
 impl Probes {
     /// Notices, at an exit, that handlers have moved, and arms the probes anew.
     pub(crate) fn notice(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        if self.generation != self.shared.breakpoints.generation() {
+            // Another vCPU has changed what the breakpoint registers hold, perhaps.
+            self.update(cx)?;
+        }
         let (base, limit) = cx.vcpu.idt();
         let long_mode = cx.vcpu.efer() & EFER_LMA != 0;
         let moved = base != self.idt_base || limit != self.idt_limit || long_mode != self.armed;
@@ -97,8 +101,14 @@ impl Probes {
         let start = cx.lane.now();
         // A guest that moves its handlers all the time goes on without probes for most of it.
         self.starved = long_mode && !self.budget.allows(start);
-        let mut wanted =
-            if long_mode && !self.starved { self.wanted(cx.memory, &paging) } else { BTreeMap::new() };
+        // Where breakpoints bounce, a guest without a handler to bounce off would not survive one.
+        let survives = self.shared.calibration.kernel_breakpoint != BreakpointStop::Bounce
+            || self.idt.handler(VECTOR_BP).is_some();
+        let mut wanted = if long_mode && !self.starved && survives {
+            self.wanted(cx.memory, &paging)
+        } else {
+            BTreeMap::new()
+        };
         // A breakpoint there would bounce off itself; the breakpoint register does its work.
         if let Some(handler) = self.bounce_handler() {
             wanted.remove(&handler);
@@ -118,15 +128,34 @@ impl Probes {
         debug.single_step = false;
         debug.software_breakpoints = !self.table.is_empty();
         let bounce = self.bounce_handler().filter(|_| !self.table.is_empty());
+        debug.hardware = [None; HARDWARE_BREAKPOINTS];
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
+        for (register, gva) in debug.hardware[1..].iter_mut().zip(self.table.registers()) {
+            *register = Some(HardwareBreakpoint::Execute(gva));
+        }
         cx.vcpu.set_debug(debug)
     }
 
     /// Where a breakpoint bounces to, on a host where it does.
     pub(super) fn bounce_handler(&self) -> Option<u64> {
-        let bounces = [self.shared.calibration.kernel_breakpoint, self.shared.calibration.user_breakpoint]
-            .contains(&BreakpointStop::Bounce);
-        if bounces { self.idt.handler(VECTOR_BP) } else { None }
+        if !self.bounces() {
+            return None;
+        }
+        // A vCPU that has loaded its table since its last exit most likely shares it with the others.
+        let shared = &self.shared.bounce_handler;
+        match self.idt.handler(VECTOR_BP) {
+            Some(handler) => {
+                shared.store(handler, Ordering::Relaxed);
+                Some(handler)
+            }
+            None => Some(shared.load(Ordering::Relaxed)).filter(|handler| *handler != 0),
+        }
+    }
+
+    /// Whether breakpoints bounce off the guest's own handler.
+    fn bounces(&self) -> bool {
+        [self.shared.calibration.kernel_breakpoint, self.shared.calibration.user_breakpoint]
+            .contains(&BreakpointStop::Bounce)
     }
 
     /// The handler for breakpoints as if there were a breakpoint.

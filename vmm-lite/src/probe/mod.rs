@@ -31,7 +31,7 @@ pub(crate) use table::{Breakpoints, Owner, Roles, hide, read_code};
 use crate::calibration::{BreakpointStop, Calibration};
 use crate::emulate;
 use crate::error::Result;
-use crate::kvm::{Event, Exit, Vcpu};
+use crate::kvm::{DebugControl, Event, Exit, HardwareBreakpoint, Vcpu};
 use crate::memory::Memory;
 use crate::recorder::Lane;
 use crate::walk::Paging;
@@ -46,6 +46,8 @@ use traps::OpenTrap;
 const RFLAGS_RF: u64 = 1 << 16;
 /// Trap flag.
 const RFLAGS_TF: u64 = 1 << 8;
+/// Which breakpoint register was met (SDM vol. 3, 18.2.3).
+const DR6_REGISTERS: u64 = 0xf;
 /// How many handlers may be entered and not yet returned from on one vCPU before the oldest is forgotten.
 const OPEN_TRAPS: usize = 64;
 
@@ -61,6 +63,8 @@ pub(crate) struct Shared {
     /// How often breakpoints have been found overwritten, and when they were last looked at, ns.
     patches: AtomicU64,
     looked_ns: AtomicU64,
+    /// The handler for breakpoints that a vCPU was last seen to have, gva; 0 before.
+    bounce_handler: AtomicU64,
 }
 
 impl Shared {
@@ -71,7 +75,7 @@ impl Shared {
         one_gib_pages: bool,
     ) -> Self {
         Self {
-            breakpoints: Breakpoints::default(),
+            breakpoints: Breakpoints::new(calibration.kernel_breakpoint == BreakpointStop::Bounce),
             calibration,
             selection,
             physical_bits,
@@ -79,6 +83,7 @@ impl Shared {
             next_trap: AtomicU64::new(1),
             patches: AtomicU64::new(0),
             looked_ns: AtomicU64::new(0),
+            bounce_handler: AtomicU64::new(0),
         }
     }
 
@@ -212,7 +217,13 @@ impl Probes {
         match exit {
             Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
             Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
-            // The guest's own trap flag or breakpoint registers, which come here only while the engine uses its own.
+            // While registers of ours are set KVM leaves out the guest's. Perhaps this one has been taken away since.
+            Exit::Debug { exception: 1, pc, dr6, .. }
+                if holds(&cx.vcpu.debug(), *pc) || dr6 & DR6_REGISTERS != 0 =>
+            {
+                Some(Hit::Breakpoint { pc: *pc })
+            }
+            // The guest's own trap flag, which comes here only while the engine uses guest debugging.
             Exit::Debug { exception: 1, dr6, .. } => Some(Hit::GuestsTrap { dr6: *dr6 }),
             Exit::InternalError { suberror: 1, instruction }
                 if self.shared.calibration.kernel_breakpoint == BreakpointStop::Error =>
@@ -325,6 +336,11 @@ impl Probes {
         }
         Ok(Verdict::StepOver { pc: regs.rip })
     }
+}
+
+/// Whether a breakpoint register that is set stops at `pc`.
+fn holds(debug: &DebugControl, pc: u64) -> bool {
+    debug.hardware.contains(&Some(HardwareBreakpoint::Execute(pc)))
 }
 
 /// How the engine was reached.

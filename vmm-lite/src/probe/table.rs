@@ -10,6 +10,7 @@ use iced_x86::{Decoder, DecoderOptions, Instruction};
 use super::idt::VectorSet;
 use super::returns::Return;
 use crate::error::Result;
+use crate::kvm::HARDWARE_BREAKPOINTS;
 use crate::memory::Memory;
 use crate::walk::Paging;
 
@@ -40,6 +41,17 @@ impl Roles {
     }
 }
 
+impl Roles {
+    /// Whether the guest's stack is the user's where it is: at the first instruction of a system call, and at the last.
+    /// A breakpoint instruction that bounces off the guest's handler would push onto it.
+    fn is_on_user_stack(&self) -> bool {
+        self.syscall || self.returns == Some(Return::Sysret)
+    }
+}
+
+/// How many sites breakpoint registers can hold: the first register is for the handler that others bounce off.
+pub(super) const REGISTERS: usize = HARDWARE_BREAKPOINTS - 1;
+
 /// Bytes of the longest instruction.
 const LONGEST: usize = 15;
 
@@ -58,6 +70,8 @@ pub(crate) struct Site {
     /// The bytes that were decoded, and should still be there but for the first.
     code: Code,
     pub(crate) roles: Roles,
+    /// A breakpoint register of each vCPU holds it, and memory is left alone.
+    in_register: bool,
 }
 
 impl Site {
@@ -66,7 +80,8 @@ impl Site {
         let instruction = Decoder::with_ip(64, bytes, gva, DecoderOptions::NONE).decode();
         let here = instruction.len().min(in_page(gpa)).clamp(1, LONGEST);
         let code: Code = bytes.iter().copied().take(here).collect();
-        Self { gpa, original: code.first().copied().unwrap_or(0), instruction, code, roles }
+        let original = code.first().copied().unwrap_or(0);
+        Self { gpa, original, instruction, code, roles, in_register: false }
     }
 
     /// Whether memory is as the engine left it: the breakpoint, and the rest of the instruction behind it.
@@ -78,7 +93,8 @@ impl Site {
         }
         let Some((first, rest)) = now.split_first_mut() else { return false };
         hide(table, self.gpa.wrapping_add(1), rest);
-        *first == INT3 && self.code.get(1..).is_some_and(|code| code == rest)
+        *first == if self.in_register { self.original } else { INT3 }
+            && self.code.get(1..).is_some_and(|code| code == rest)
     }
 }
 
@@ -99,18 +115,21 @@ impl Table {
         self.sites.is_empty()
     }
 
+    /// The sites that breakpoint registers hold, gva.
+    pub(super) fn registers(&self) -> impl Iterator<Item = u64> {
+        self.sites.iter().filter(|(_, site)| site.in_register).map(|(gva, _)| *gva).take(REGISTERS)
+    }
+
     fn insert(&mut self, gva: u64, site: Site) {
-        self.originals.insert(site.gpa, site.original);
+        if !site.in_register {
+            self.originals.insert(site.gpa, site.original);
+        }
         self.sites.insert(gva, site);
     }
 
-    fn retain(&mut self, keep: impl Fn(u64) -> bool) {
-        self.sites.retain(|gva, _| keep(*gva));
-        self.index();
-    }
-
     fn index(&mut self) {
-        self.originals = self.sites.values().map(|site| (site.gpa, site.original)).collect();
+        let in_memory = self.sites.values().filter(|site| !site.in_register);
+        self.originals = in_memory.map(|site| (site.gpa, site.original)).collect();
     }
 }
 
@@ -126,6 +145,8 @@ pub(crate) enum Owner {
 pub(crate) struct Breakpoints {
     inner: Mutex<Inner>,
     generation: AtomicU64,
+    /// Breakpoint instructions bounce off the guest's handler: registers hold those for which that is wrong.
+    bounce: bool,
 }
 
 #[derive(Debug, Default)]
@@ -135,6 +156,11 @@ struct Inner {
 }
 
 impl Breakpoints {
+    /// None yet. `bounce` says that a breakpoint instruction in kernel code enters the guest's own handler.
+    pub(super) fn new(bounce: bool) -> Self {
+        Self { bounce, ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,14 +184,19 @@ impl Breakpoints {
         for (gva, roles) in inner.wanted.values().flatten() {
             union.entry(*gva).or_default().merge(roles);
         }
+        let in_registers = self.for_registers(&mut union);
+        let keeps = |gva: &u64, site: &Site| {
+            union.contains_key(gva) && site.in_register == in_registers.contains(gva)
+        };
         let mut table = Table::clone(&inner.table);
         for (gva, site) in &table.sites {
-            if !union.contains_key(gva) {
+            if !keeps(gva, site) {
                 remove(memory, site);
             }
         }
-        table.retain(|gva| union.contains_key(&gva));
-        for (gva, roles) in union {
+        table.sites.retain(|gva, site| keeps(gva, site));
+        table.index();
+        for (gva, roles) in union.clone() {
             if let Some(site) = table.sites.get_mut(&gva) {
                 site.roles = roles;
                 continue;
@@ -175,7 +206,8 @@ impl Breakpoints {
             let mut code = [0; LONGEST];
             let length = read_code(memory, paging, &table, gva, &mut code);
             if let Some(code) = code.get(..length).filter(|code| !code.is_empty()) {
-                table.insert(gva, Site::decode(gva, gpa, code, roles));
+                let in_register = in_registers.contains(&gva);
+                table.insert(gva, Site { in_register, ..Site::decode(gva, gpa, code, roles) });
             }
         }
         for site in table.sites.values() {
@@ -183,6 +215,25 @@ impl Breakpoints {
         }
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The sites that registers must hold; those for which there is no register left are wanted no more.
+    fn for_registers(&self, union: &mut BTreeMap<u64, Roles>) -> ArrayVec<u64, REGISTERS> {
+        let mut chosen = ArrayVec::new();
+        if self.bounce {
+            // The entry for system calls before their returns.
+            let mut sites: Vec<(bool, u64)> = (union.iter())
+                .filter(|(_, roles)| roles.is_on_user_stack())
+                .map(|(gva, roles)| (!roles.syscall, *gva))
+                .collect();
+            sites.sort_unstable();
+            for (_, gva) in sites {
+                if chosen.try_push(gva).is_err() {
+                    union.remove(&gva);
+                }
+            }
+        }
+        chosen
     }
 
     /// Writes guest memory for a debugger: under a breakpoint the new byte is kept for later.
@@ -198,7 +249,7 @@ impl Breakpoints {
             let code = &mut code[..in_page(site.gpa)];
             // It was memory a moment ago and stays memory.
             drop(memory.read(site.gpa, code));
-            *site = Site::decode(*gva, site.gpa, code, site.roles);
+            *site = Site { in_register: site.in_register, ..Site::decode(*gva, site.gpa, code, site.roles) };
         }
         table.index();
         for site in table.sites.values() {
@@ -226,10 +277,11 @@ impl Breakpoints {
             if memory.read(site.gpa, code).is_err() {
                 continue;
             }
-            let first = if code[0] == INT3 { site.original } else { code[0] };
+            let first = if code[0] == INT3 && !site.in_register { site.original } else { code[0] };
             hide(&table, site.gpa, code);
             code[0] = first;
-            let site = Site::decode(gva, site.gpa, code, site.roles);
+            let site =
+                Site { in_register: site.in_register, ..Site::decode(gva, site.gpa, code, site.roles) };
             table.insert(gva, site);
         }
         for site in table.sites.values() {
@@ -302,14 +354,14 @@ fn in_page(gpa: u64) -> usize {
 
 /// A byte that the guest has written itself since is the guest's: it is neither replaced nor restored.
 fn insert(memory: &Memory, site: &Site) {
-    if memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == site.original) {
+    if !site.in_register && memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == site.original) {
         // It was memory a moment ago and stays memory.
         drop(memory.write_value(site.gpa, INT3));
     }
 }
 
 fn remove(memory: &Memory, site: &Site) {
-    if memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == INT3) {
+    if !site.in_register && memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == INT3) {
         drop(memory.write_value(site.gpa, site.original));
     }
 }
@@ -363,6 +415,29 @@ mod tests {
         let site = breakpoints.table().get(AT).unwrap().clone();
         assert_eq!((site.original, site.instruction.immediate8to64()), (0x6a, 7));
         assert!(site.is_intact(&memory, &breakpoints.table()));
+    }
+
+    #[test]
+    fn registers_hold_what_is_on_the_users_stack_where_breakpoints_bounce() {
+        let memory = memory(&[0x90; 8]);
+        let syscall = Roles { syscall: true, ..Roles::default() };
+        let sysret = Roles { returns: Some(Return::Sysret), ..Roles::default() };
+        let iret = Roles { returns: Some(Return::Iret), ..Roles::default() };
+        let all: BTreeMap<u64, Roles> =
+            [(AT, sysret), (AT + 1, sysret), (AT + 2, sysret), (AT + 3, syscall), (AT + 4, iret)].into();
+        for (bounce, in_registers, in_memory) in [(true, vec![AT, AT + 1, AT + 3], 1), (false, vec![], 5)] {
+            let breakpoints = Breakpoints::new(bounce);
+            breakpoints.want(Owner::Vcpu(0), all.clone(), &memory, &Paging::default());
+            let table = breakpoints.table();
+            assert_eq!(table.registers().collect::<Vec<_>>(), in_registers);
+            let mut code = [0; 8];
+            memory.read(AT, &mut code).unwrap();
+            assert_eq!(code.iter().filter(|byte| **byte == INT3).count(), in_memory);
+            assert!(!breakpoints.follow_patches(&memory), "nothing was patched");
+            breakpoints.want(Owner::Vcpu(0), BTreeMap::new(), &memory, &Paging::default());
+            memory.read(AT, &mut code).unwrap();
+            assert_eq!(code, [0x90; 8]);
+        }
     }
 
     #[test]

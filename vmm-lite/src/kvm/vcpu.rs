@@ -254,7 +254,12 @@ impl Vcpu {
         let interrupt = kvm_interrupt { irq: u32::from(vector) };
         // SAFETY: the file is a vCPU and the argument is what KVM_INTERRUPT reads.
         let code = unsafe { ioctl_with_ref(&self.fd, KVM_INTERRUPT(), &interrupt) };
-        if code == 0 { Ok(()) } else { Err(Error::kvm("KVM_INTERRUPT", kvm_ioctls::Error::last())) }
+        if code != 0 {
+            return Err(Error::kvm("KVM_INTERRUPT", kvm_ioctls::Error::last()));
+        }
+        // A second one before the entry would replace it.
+        self.event_queued = true;
+        Ok(())
     }
 
     /// Queues a non-maskable interrupt.

@@ -227,6 +227,8 @@ impl VcpuThread {
         if !interrupted {
             self.injected = None;
         }
+        // Where a breakpoint bounces, the exit is in the guest's handler for it.
+        let rip = if let ExitReason::Probe { pc } = reason { pc } else { rip };
         self.unrecorded = Some((timing, reason, rip, cpl));
         Ok(())
     }

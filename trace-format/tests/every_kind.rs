@@ -307,7 +307,7 @@ fn run() -> impl Strategy<Value = Payload> {
         number().prop_map(|slide| Payload::Slide(Slide { slide })),
         (number(), reason).prop_map(|(count, reason)| Payload::Lost(Lost { count, reason })),
         (any::<u32>(), bytes()).prop_map(|(offset, bytes)| Payload::Data(Data { offset, bytes })),
-        (any::<u16>(), bytes()).prop_map(|(port, bytes)| Payload::Console(Output { port, bytes })),
+        (any::<u32>(), bytes()).prop_map(|(port, bytes)| Payload::Console(Output { port, bytes })),
         (any::<bool>(), text(), number()).prop_map(|(by_guest, text, value)| Payload::Marker(Marker {
             by_guest,
             text,

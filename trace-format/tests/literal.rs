@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use trace_format::event::{
-    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, ResetBy, Screen, Slide, StopReason, VcpuState,
+    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, Output, ResetBy, Screen, Slide, StopReason, VcpuState,
 };
 use trace_format::{Event, Header, Payload, Reader, Writer};
 
@@ -180,4 +180,12 @@ fn a_slide() {
     let slide = Slide { slide: 0x1e00_0000 };
     let expected = [22, 5, 0x80, 0x80, 0x80, 0xf0, 0x01];
     assert_eq!(records(&[at_once(MACHINE, Payload::Slide(slide))]), expected);
+}
+
+#[test]
+fn output_of_a_port_and_of_a_virtio_console() {
+    let bytes = b"hi".iter().copied().collect::<arrayvec::ArrayVec<u8, 64>>();
+    let output = |port| records(&[at_once(0, Payload::Console(Output { port, bytes: bytes.clone() }))]);
+    assert_eq!(output(0x3f8), [15, 5, 0xf8, 0x07, 2, b'h', b'i']);
+    assert_eq!(output(0xd000_0000), [15, 8, 0x80, 0x80, 0x80, 0x80, 0x0d, 2, b'h', b'i']);
 }

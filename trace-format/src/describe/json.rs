@@ -133,7 +133,7 @@ impl<M: SerializeMap> Object<'_, M> {
             Payload::Reclaim(e) => self.range(e.gpa, e.length, e.cost_ns),
             Payload::Refault(e) => self.range(e.gpa, e.length, e.cost_ns),
             Payload::Console(e) => {
-                self.hex("port", e.port.into())?;
+                self.hex(e.port_or_gpa(), e.port.into())?;
                 self.text("bytes", HexBytes(&e.bytes))?;
                 self.put("text", &String::from_utf8_lossy(&e.bytes))
             }

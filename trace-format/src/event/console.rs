@@ -10,10 +10,22 @@ pub type Text = ArrayString<48>;
 /// emulator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
-    /// The device's first port: 0x3f8 for the first serial port, 0xe9 for the debug console.
-    pub port: u16,
+    /// Which device: its first port, 0x3f8 for the first serial port, 0xe9 for the debug console; or, from
+    /// [`Self::FIRST_GPA`] on, the gpa of its registers: a virtio console.
+    pub port: u32,
     /// The bytes.
     pub bytes: ArrayVec<u8, 64>,
+}
+
+impl Output {
+    /// The first [`Self::port`] that is none: the guest physical address of a device's registers.
+    pub const FIRST_GPA: u32 = 0x1_0000;
+
+    /// What [`Self::port`] is: `port` or `gpa`.
+    #[must_use]
+    pub const fn port_or_gpa(&self) -> &'static str {
+        if self.port < Self::FIRST_GPA { "port" } else { "gpa" }
+    }
 }
 
 /// A mark in the trace.

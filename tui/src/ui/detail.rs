@@ -105,7 +105,7 @@ fn payload(fields: &mut Fields<'_>, event: &Event) {
             fields.time("cost", back.cost_ns);
         }
         Payload::Console(output) => {
-            fields.field("port", format!("{:#x}", output.port));
+            fields.field(output.port_or_gpa(), format!("{:#x}", output.port));
             fields.field("text", text::escape(&String::from_utf8_lossy(&output.bytes)));
             hex_lines(fields, &output.bytes);
         }

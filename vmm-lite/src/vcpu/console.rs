@@ -8,7 +8,8 @@ use super::VcpuThread;
 /// Bytes that wait for the end of their line, so that a line is one event.
 #[derive(Debug, Default)]
 pub(super) struct Console {
-    port: u16,
+    /// As in [`Output::port`].
+    port: u32,
     bytes: ArrayVec<u8, 64>,
     since_ns: u64,
 }
@@ -24,8 +25,8 @@ impl Console {
 }
 
 impl VcpuThread {
-    /// The guest wrote `byte` to the console at `port`.
-    pub(super) fn print(&mut self, port: u16, byte: u8, now: u64) {
+    /// The guest wrote `byte` to the console at `port`, or at that gpa.
+    pub(super) fn print(&mut self, port: u32, byte: u8, now: u64) {
         if port != self.console.port {
             self.flush_console();
         }

@@ -172,7 +172,7 @@ impl VcpuThread {
     fn apply(&mut self, effect: PortEffect, now: u64) {
         match effect {
             PortEffect::None => {}
-            PortEffect::Console { port, byte } => self.print(port, byte, now),
+            PortEffect::Console { port, byte } => self.print(port.into(), byte, now),
             PortEffect::Exit { status } => {
                 self.flush_console();
                 self.machine.stop(StopReason::GuestExit { status });

@@ -97,13 +97,12 @@ pub(super) fn decode_data(mut bytes: &[u8]) -> Result<Option<Data>, Malformed> {
 }
 
 pub(super) fn encode_console(output: &Output, e: &mut Encoder) -> Encoded {
-    e.put(&Bytes { at: output.port.into(), bytes: &output.bytes })
+    e.put(&Bytes { at: output.port, bytes: &output.bytes })
 }
 
 pub(super) fn decode_console(mut bytes: &[u8]) -> Result<Option<Output>, Malformed> {
     let v: Bytes<'_> = take(&mut bytes)?;
-    let (Ok(port), Ok(bytes)) = (v.at.try_into(), ArrayVec::try_from(v.bytes)) else { return Ok(None) };
-    Ok(Some(Output { port, bytes }))
+    Ok(ArrayVec::try_from(v.bytes).ok().map(|bytes| Output { port: v.at, bytes }))
 }
 
 pub(super) fn encode_state(state: &VcpuState, e: &mut Encoder) -> Encoded {

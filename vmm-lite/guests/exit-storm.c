@@ -8,7 +8,7 @@
  */
 #include "runtime/runtime.h"
 
-#define UNBACKED 0xd0000000ul
+#define UNBACKED 0xe0000000ul
 
 #define PORT_WRITE "outb %%al, %[port]\n"
 #define MMIO_WRITE "movl %%eax, (%[mmio])\n"

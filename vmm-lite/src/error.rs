@@ -158,6 +158,28 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A disk cannot be opened.
+    #[error("cannot open the disk {}", path.display())]
+    OpenDisk {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that cannot be a disk.
+    #[error("{} cannot be a disk: {problem}", path.display())]
+    NotADisk {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// A disk that somebody else holds.
+    #[error("the disk {} is in use by another guest: give this one a copy, or make the file read-only for both", path.display())]
+    DiskInUse {
+        /// Its path.
+        path: PathBuf,
+    },
     /// An address range that no guest memory backs.
     #[error("gpa {gpa:#x} + {len:#x} bytes is not guest memory")]
     NotMemory {

@@ -1,4 +1,5 @@
-//! The devices of the guest's PC that are not interrupt controllers, and the bus that finds one for a port.
+//! The devices of the guest's PC that are not interrupt controllers, and the buses that find one for a port or an
+//! address.
 //!
 //! Like those, they are plain state machines: no KVM, no trace, no threads, the time is a parameter. What a guest
 //! does to the outside comes back as a [`PortEffect`], so that handling an exit is one match.
@@ -22,6 +23,13 @@
 //!
 //! Everything else reads all ones and ignores writes; so do 0xcf8 and 0xcfc, which is how a machine without PCI
 //! answers.
+//!
+//! | gpa | device |
+//! |---|---|
+//! | 0xd0000000-0xd0000fff | [virtio console](virtio), IRQ 10 |
+//! | 0xd0001000-0xd0001fff | [virtio block device](virtio) if there is a disk, IRQ 11 |
+//!
+//! The interrupt controllers' own addresses are in [`crate::irq`].
 
 mod bus;
 mod cmos;
@@ -29,14 +37,17 @@ mod effect;
 pub mod fw_cfg;
 mod i8042;
 mod keyboard;
+mod mmio_bus;
 pub mod power;
 mod serial;
 mod vga;
+pub mod virtio;
 
 pub use bus::{PORT_CALL, PORT_DEBUG_CONSOLE, PORT_DEBUG_EXIT, PortBus};
 pub use cmos::{Cmos, MemorySizes};
 pub use effect::{PortEffect, ResetLine};
 pub use i8042::{I8042, KEYBOARD_IRQ};
 pub use keyboard::{Key, Keyboard};
+pub use mmio_bus::{MmioBus, MmioDevice};
 pub use serial::{COM1, COM1_IRQ, Serial};
 pub use vga::Vga;

@@ -1,64 +1,78 @@
-//! What recording costs: `exit-storm` with the recorder off and on in turns.
+//! What the exit path and recording cost: `exit-storm` in a bare `KVM_RUN` loop, with the recorder off, and on.
 //!
-//! The two are run alternately and the medians compared, because this measures a difference of a few per cent on
-//! machines whose speed drifts by more. Prints one line; asserts nothing.
+//! The three take turns, because this measures a difference of a few per cent on machines whose speed drifts by more:
+//! the ratio is the median of each round's ratio to its own bare run, and the fastest of all rounds is shown too. Prints
+//! a table; asserts nothing.
 #![allow(missing_docs)]
 
+use std::path::Path;
 use std::time::Duration;
 
-use vmm_lite::{Config, Image, Vm, guests};
+use vmm_lite::{Config, Image, Vm, guests, run_bare};
 
 const ACCESSES: u64 = 100_000;
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 25;
+const NAMES: [&str; 3] = ["bare KVM_RUN loop", "monitor, recorder off", "monitor, recorder on"];
 
 fn main() {
     // `cargo test --benches` passes this to see that the benchmark starts.
     let rounds = if std::env::args().any(|arg| arg == "--test") { 1 } else { ROUNDS };
-    let Some(guest) = guests::find("exit-storm") else {
-        eprintln!("overhead: there is no guest exit-storm");
-        return;
-    };
     let directory = std::env::temp_dir().join(format!("vmscope-overhead-{}", std::process::id()));
     let trace = directory.join("storm.vmt");
     if let Err(error) = std::fs::create_dir_all(&directory) {
         eprintln!("overhead: {}: {error}", directory.display());
         return;
     }
-    let (mut off, mut on) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
     for _ in 0..rounds {
-        for (times, path) in [(&mut off, None), (&mut on, Some(trace.clone()))] {
-            let config = Config {
-                append: format!("count={ACCESSES}"),
-                timeout: Some(Duration::from_secs(60)),
-                trace: path,
-                command: vec!["cargo bench --bench overhead".to_owned()],
-                ..Config::new(Image::Builtin(guest))
-            };
-            match Vm::start(config).and_then(Vm::wait) {
-                Ok(outcome) => times.push(outcome.duration_ns),
-                Err(error) => {
-                    println!("SKIP overhead: {error}");
-                    return;
-                }
+        match round(&trace) {
+            Ok(times) => all.push(times),
+            Err(error) => {
+                println!("SKIP overhead: {error}");
+                return;
             }
         }
     }
     let bytes = std::fs::metadata(&trace).map_or(0, |m| m.len());
     drop(std::fs::remove_dir_all(&directory));
-    let (off, on) = (median(off), median(on));
-    let per_event = |ns: u64| ns as f64 / ACCESSES as f64;
-    println!(
-        "exit-storm, {ACCESSES} exits, medians of {rounds}: {:.0} ns an exit with the recorder off, {:.0} ns with it on: \
-         {:+.1} %, {:+.0} ns an event, {:.2} bytes an event",
-        per_event(off),
-        per_event(on),
-        (on as f64 / off as f64 - 1.0) * 100.0,
-        per_event(on) - per_event(off),
-        bytes as f64 / ACCESSES as f64
-    );
+    println!("exit-storm, {ACCESSES} accesses, {rounds} rounds; ns an access");
+    println!("{:<24}{:>10}{:>10}{:>26}", "", "median", "fastest", "median of ratios to bare");
+    for (n, name) in NAMES.iter().enumerate() {
+        let per_access = |time: f64| time / ACCESSES as f64;
+        let times: Vec<f64> = all.iter().map(|round| round[n].as_nanos() as f64).collect();
+        let ratios = all.iter().map(|round| round[n].as_secs_f64() / round[0].as_secs_f64()).collect();
+        let fastest = times.iter().copied().fold(f64::INFINITY, f64::min);
+        println!(
+            "{name:<24}{:>10.0}{:>10.0}{:>26.3}",
+            per_access(median(times)),
+            per_access(fastest),
+            median(ratios)
+        );
+    }
+    println!("{:.2} bytes an access in the trace", bytes as f64 / ACCESSES as f64);
 }
 
-fn median(mut times: Vec<u64>) -> u64 {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or(0)
+/// One run of each.
+fn round(trace: &Path) -> Result<[Duration; 3], vmm_lite::Error> {
+    let guest = guests::find("exit-storm").ok_or(vmm_lite::Error::UnknownImage {
+        name: "exit-storm".to_owned(),
+        looked_for: "it is not among the built-in guests".to_owned(),
+    })?;
+    let config = Config {
+        append: format!("count={ACCESSES}"),
+        timeout: Some(Duration::from_secs(60)),
+        command: vec!["cargo bench --bench overhead".to_owned()],
+        ..Config::new(Image::Builtin(guest))
+    };
+    let monitored = |trace| -> Result<Duration, vmm_lite::Error> {
+        let outcome = Vm::start(Config { trace, ..config.clone() }).and_then(Vm::wait)?;
+        Ok(Duration::from_nanos(outcome.duration_ns))
+    };
+    let (bare, _) = run_bare(&config)?;
+    Ok([bare, monitored(None)?, monitored(Some(trace.to_owned()))?])
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }

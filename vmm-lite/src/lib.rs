@@ -3,6 +3,7 @@
 //! [`Vm::start`] boots a guest; [`Vm::control`] is the one way to it while it runs; [`Vm::wait`] waits for its end and
 //! finishes the trace.
 
+mod bare;
 mod boot;
 pub mod calibration;
 mod config;
@@ -26,6 +27,8 @@ mod vcpu;
 mod vm;
 pub mod walk;
 
+#[doc(hidden)]
+pub use bare::run_bare;
 pub use config::{Config, CpuModel, Image, Irqchip, Module, SymbolFile};
 pub use control::{Control, GeneralRegisters, Registers, StepOutcome, SystemRegisters};
 pub use error::{Error, Result, Stuck};

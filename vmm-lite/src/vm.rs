@@ -222,7 +222,7 @@ fn check(config: &Config) -> Result<()> {
 }
 
 /// Puts the image and what goes with it into memory.
-fn load(config: &Config, memory: &Memory) -> Result<Loaded> {
+pub(crate) fn load(config: &Config, memory: &Memory) -> Result<Loaded> {
     let modules = image::read_modules(&config.modules)?;
     let handover = Handover { command_line: &config.append, modules: &modules };
     let name = config.image.name();
@@ -241,8 +241,8 @@ fn not_seen(loaded: &Loaded) -> Vec<String> {
 }
 
 /// vCPUs that have been made and not started.
-struct Made {
-    vcpus: Vec<Vcpu>,
+pub(crate) struct Made {
+    pub(crate) vcpus: Vec<Vcpu>,
     reset: Vec<(kvm_bindings::kvm_regs, kvm_bindings::kvm_sregs)>,
     tsc_khz: u64,
     physical_bits: u8,
@@ -251,7 +251,7 @@ struct Made {
     hidden: Vec<&'static str>,
 }
 
-fn make_vcpus(
+pub(crate) fn make_vcpus(
     host: &Host,
     vm: &VmFd,
     config: &Config,

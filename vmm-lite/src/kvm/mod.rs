@@ -3,6 +3,7 @@
 //! An exit leaves here as an owned value ([`Exit`]); the rest of the monitor handles it as a function of that value.
 #![allow(unsafe_code, reason = "kvm_run is shared memory with unions, and two ioctls have no wrapper")]
 
+mod bare;
 mod debug;
 mod event;
 mod exit;

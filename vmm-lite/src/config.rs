@@ -80,7 +80,8 @@ pub struct Config {
     pub cpu: CpuModel,
     /// Who plays the interrupt controllers.
     pub irqchip: Irqchip,
-    /// A file behind a virtio block device.
+    /// A file (or block device) behind a virtio block device, of whole sectors of 512 bytes. Without permission to write
+    /// it the guest can only read it.
     pub disk: Option<PathBuf>,
     /// How many vCPUs, 1 to 16.
     pub vcpus: u8,

@@ -239,9 +239,13 @@ impl Control {
         self.machine.record(Payload::Marker(Marker { by_guest: false, text: short, value: 0 }));
     }
 
-    /// Types into the guest's serial console; returns how many bytes it had room for.
+    /// Types into the guest's console: the virtio console once the guest has printed on it, the serial port otherwise.
+    /// Returns how many bytes it had room for.
     #[must_use]
     pub fn console_input(&self, bytes: &[u8]) -> usize {
+        if let Some(accepted) = self.machine.virtio_console_input(bytes) {
+            return accepted;
+        }
         let mut bus = lock(&self.machine.bus);
         let accepted = bus.input(bytes, self.machine.clock.now());
         self.machine.deliver_from(&mut bus);

@@ -13,10 +13,11 @@ use crate::calibration::{self, Calibration, Instructions};
 use crate::config::{Config, CpuModel, Image};
 use crate::control::Control;
 use crate::cpuid::{self, Offer};
-use crate::devices::{MemorySizes, PortBus};
+use crate::devices::virtio::{Block, Console, Device, Disk};
+use crate::devices::{MemorySizes, MmioBus, PortBus};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::firmware::{self, Description};
+use crate::firmware::{self, Description, VirtioSlot};
 use crate::image::{self, Handover, Kind, Loaded};
 use crate::irq::{Chips, Lapic, LapicConfig};
 use crate::kvm::{Host, Vcpu, VmFd};
@@ -60,12 +61,14 @@ impl Vm {
     /// When the host cannot, the image is not one, or the trace cannot be written.
     pub fn start(config: Config) -> Result<Self> {
         check(&config)?;
+        let mmio = mmio_devices(&config)?;
+        let slots = mmio.slots();
         let host = Host::open()?;
         let calibration = calibration::calibrate(&host)?;
         let memory = Memory::new(config.memory_bytes)?;
         let loaded = load(&config, &memory)?;
         let vm = host.create_vm(memory.clone())?;
-        let made = make_vcpus(&host, &vm, &config, &calibration, &loaded)?;
+        let made = make_vcpus(&host, &vm, &config, &calibration, &loaded, &slots)?;
 
         let clock = Clock::start();
         let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
@@ -115,8 +118,8 @@ impl Vm {
                 made.one_gib_pages,
             )),
             vcpus: shared,
-            // The IOAPIC's id must be none of the local APICs'.
-            bus: PortBus::new(Chips::new(config.vcpus), sizes, items, unix_ns, clock.now()),
+            bus: PortBus::new(chips(config.vcpus, &slots), sizes, items, unix_ns, clock.now()),
+            mmio,
             lane: machine_lane,
             flusher: recorder.as_ref().map(Recorder::flusher),
             timeout_ns: config.timeout.map(|timeout| timeout.as_nanos() as u64),
@@ -240,6 +243,28 @@ fn not_seen(loaded: &Loaded) -> Vec<String> {
     symbols.map(|why| format!("names of the guest's code: {why}")).collect()
 }
 
+/// A console always, and a block device if there is a disk.
+fn mmio_devices(config: &Config) -> Result<MmioBus> {
+    let disk = config.disk.as_deref().map(Disk::open).transpose()?;
+    let block = disk.map(|disk| Device::Block(Block::new(disk)));
+    Ok(MmioBus::new([Device::Console(Console::new())].into_iter().chain(block)))
+}
+
+/// The interrupt controllers as firmware leaves them: the lines of virtio devices are level-triggered at the 8259s,
+/// too, as the tables say.
+fn chips(vcpus: u8, virtio: &[VirtioSlot]) -> Chips {
+    /// The ELCRs, which have a bit for each line.
+    const PORT_ELCR: [u16; 2] = [0x4d0, 0x4d1];
+    // The IOAPIC's id must be none of the local APICs'.
+    let mut chips = Chips::new(vcpus);
+    let levels = virtio.iter().fold(0_u16, |levels, slot| levels | 1 << (slot.irq & 15));
+    for (port, levels) in PORT_ELCR.into_iter().zip(levels.to_le_bytes()) {
+        // Nothing is in service yet that this could end.
+        chips.pic.write(port, levels);
+    }
+    chips
+}
+
 /// vCPUs that have been made and not started.
 pub(crate) struct Made {
     pub(crate) vcpus: Vec<Vcpu>,
@@ -257,6 +282,7 @@ pub(crate) fn make_vcpus(
     config: &Config,
     calibration: &Calibration,
     loaded: &Loaded,
+    virtio: &[VirtioSlot],
 ) -> Result<Made> {
     let supported = host.supported_cpuid()?;
     let (physical_bits, one_gib_pages) = cpuid::paging_features(&supported);
@@ -282,7 +308,7 @@ pub(crate) fn make_vcpus(
         made.vcpus.push(vcpu);
     }
     let (cpu_signature, cpu_features) = cpuid::signature(&supported);
-    let description = Description { vcpus: config.vcpus, cpu_signature, cpu_features, virtio: &[] };
+    let description = Description { vcpus: config.vcpus, cpu_signature, cpu_features, virtio };
     firmware::write(vm.memory(), &description)?;
     loaded.entry.prepare(vm.memory())?;
     // Others have what their boot protocol gives them at the same place.

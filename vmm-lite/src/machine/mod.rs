@@ -4,6 +4,7 @@ mod interrupts;
 mod run_state;
 mod slide;
 mod timekeeper;
+mod virtio;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,7 +19,7 @@ pub use run_state::MachineState;
 pub(crate) use run_state::{Order, RunState};
 pub(crate) use timekeeper::{Timekeeper, keep_time};
 
-use crate::devices::PortBus;
+use crate::devices::{MmioBus, PortBus};
 use crate::error::Error;
 use crate::irq::Lapic;
 use crate::kvm::Kick;
@@ -42,8 +43,10 @@ pub(crate) struct Machine {
     pub(crate) run: RunState,
     pub(crate) probes: Arc<probe::Shared>,
     pub(crate) vcpus: Vec<VcpuShared>,
-    /// Taken before a local APIC where both are needed.
+    /// Taken after a virtio device and before a local APIC where both are needed.
     pub(crate) bus: Mutex<PortBus>,
+    /// Devices with a lock each.
+    pub(crate) mmio: MmioBus,
     pub(crate) timekeeper: Timekeeper,
     /// For events that no vCPU makes.
     pub(crate) lane: Mutex<Lane>,
@@ -88,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) probes: Arc<probe::Shared>,
     pub(crate) vcpus: Vec<VcpuShared>,
     pub(crate) bus: PortBus,
+    pub(crate) mmio: MmioBus,
     pub(crate) lane: Lane,
     pub(crate) flusher: Option<Flusher>,
     pub(crate) timeout_ns: Option<u64>,
@@ -122,7 +126,8 @@ impl VcpuShared {
 
 impl Machine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { header, memory, clock, state, probes, vcpus, bus, lane, flusher, timeout_ns } = parts;
+        let Parts { header, memory, clock, state, probes, vcpus, bus, mmio, lane, flusher, timeout_ns } =
+            parts;
         Self {
             header: Mutex::new(header),
             memory,
@@ -131,6 +136,7 @@ impl Machine {
             probes,
             vcpus,
             bus: Mutex::new(bus),
+            mmio,
             timekeeper: Timekeeper::new(timeout_ns),
             lane: Mutex::new(lane),
             flusher,

@@ -238,6 +238,8 @@ impl VcpuThread {
             let offset = (gpa - IOAPIC.start) as u16;
             let value = lock(&self.machine.bus).chips.ioapic.mmio_read(offset & !3);
             data = (u64::from(value) >> (8 * (offset & 3))).to_le_bytes();
+        } else {
+            self.read_device(gpa, data.get_mut(..len).unwrap_or_default());
         }
         data
     }
@@ -260,6 +262,8 @@ impl VcpuThread {
             bus.chips.ioapic.mmio_write((gpa - IOAPIC.start) as u16, u32::from_le_bytes(value), now);
             self.machine.deliver_from(&mut bus);
             self.look = true;
+        } else {
+            self.write_device(gpa, data, now);
         }
     }
 

@@ -7,6 +7,7 @@ mod console;
 mod emulation;
 mod exits;
 mod inject;
+mod mmio;
 mod request;
 mod startup;
 

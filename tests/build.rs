@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use toolchain::{Error, Toolchain, package};
 
 /// Kernels over the runtime of the built-in guests, of one C file each.
-const KERNELS: &[&str] = &["instructions", "unknown-instruction"];
+const KERNELS: &[&str] = &["instructions", "unknown-instruction", "virtio"];
 
 /// Flat 16-bit images of one assembly file each.
 const FLAT: &[&str] = &["instructions-16"];

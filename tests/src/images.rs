@@ -10,5 +10,7 @@ macro_rules! image {
 pub const INSTRUCTIONS: &[u8] = image!("instructions.elf");
 /// A little of the same in real mode.
 pub const INSTRUCTIONS_16: &[u8] = image!("instructions-16.bin");
+/// Drives the virtio console, and the virtio block device if there is one.
+pub const VIRTIO: &[u8] = image!("virtio.elf");
 /// Executes in ring 0 what nobody carries out for such a KVM.
 pub const UNKNOWN_INSTRUCTION: &[u8] = image!("unknown-instruction.elf");

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use trace_format::event::{
-    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, Output, ResetBy, Screen, Slide, StopReason, VcpuState,
+    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, Output, ResetBy, Screen, Slide, StopReason,
+    VcpuState,
 };
 use trace_format::{Event, Header, Payload, Reader, Writer};
 

@@ -11,3 +11,4 @@ mod guests;
 mod instructions;
 mod recorder;
 mod traps_off;
+mod virtio;

@@ -3,7 +3,9 @@
 #[path = "../vmm-lite/build/toolchain.rs"]
 mod toolchain;
 
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 use toolchain::{Error, Toolchain, package};
 
@@ -12,6 +14,24 @@ const KERNELS: &[&str] = &["instructions", "unknown-instruction", "virtio"];
 
 /// Flat 16-bit images of one assembly file each.
 const FLAT: &[&str] = &["instructions-16"];
+
+/// Programs that run on Linux guests, of one C file each.
+const PROGRAMS: &[&str] = &["shootdown"];
+
+/// How they are made. Their addresses are none that other programs have: busybox is at 4 MiB like everything else that
+/// is not position-independent, and a trace does not say whose code an address is.
+const PROGRAM: &[&str] = &[
+    "-std=gnu11",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-static",
+    "-no-pie",
+    "-pthread",
+    "-Wl,-Ttext-segment=0x20000000",
+    "-Wl,--build-id=none",
+];
 
 fn main() -> ExitCode {
     match build() {
@@ -36,6 +56,34 @@ fn build() -> Result<(), Error> {
     }
     for name in FLAT {
         toolchain.link_flat(name, &toolchain.compile_all(&[&format!("{name}.S")])?)?;
+    }
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(Error::Environment("OUT_DIR"))?).join("guests");
+    for name in PROGRAMS {
+        link_program(name, &out)?;
+    }
+    Ok(())
+}
+
+/// A program for Linux guests, linked statically, as there is nothing else in their file system. Not everybody's C
+/// compiler can do that: without a static C library it is an empty file, and the tests that need it are skipped.
+fn link_program(name: &str, out: &Path) -> Result<(), Error> {
+    let source = format!("guests/linux/{name}.c");
+    println!("cargo:rerun-if-changed={source}");
+    let program = out.join(name);
+    let compiler = cc::Build::new()
+        .no_default_flags(true)
+        .cargo_metadata(false)
+        .try_get_compiler()
+        .map_err(|error| Error::Compiler(error.to_string()))?;
+    let mut command = Command::new(compiler.path());
+    command.args(PROGRAM).arg(&source).arg("-o").arg(&program);
+    let output =
+        command.output().map_err(|source| Error::Start { program: compiler.path().into(), source })?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    messages.lines().for_each(|line| println!("cargo:warning={line}"));
+    if !output.status.success() {
+        println!("cargo:warning=tests that need {name} will be skipped: is there a static C library?");
+        fs::write(&program, []).map_err(|source| Error::File { path: program, source })?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Guests that only tests run, from `guests/`.
+//! Guests that only tests run, and programs that run on Linux guests, from `guests/`.
 
 macro_rules! image {
     ($file:literal) => {
@@ -14,3 +14,8 @@ pub const INSTRUCTIONS_16: &[u8] = image!("instructions-16.bin");
 pub const VIRTIO: &[u8] = image!("virtio.elf");
 /// Executes in ring 0 what nobody carries out for such a KVM.
 pub const UNKNOWN_INSTRUCTION: &[u8] = image!("unknown-instruction.elf");
+
+/// A Linux program whose threads take pages away from each other; empty if it could not be linked statically.
+pub const SHOOTDOWN: &[u8] = image!("shootdown");
+/// The first process of a Linux guest, a script for busybox.
+pub const INIT: &[u8] = include_bytes!("../guests/linux/init");

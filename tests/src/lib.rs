@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: skips that can be seen, runs of guests, and the vmscope program.
 
 pub mod images;
+pub mod initramfs;
 pub mod program;
+pub mod real;
 pub mod run;
 pub mod skip;

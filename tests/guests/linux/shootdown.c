@@ -4,10 +4,11 @@
 // madvise(MADV_DONTNEED): the kernel must interrupt the CPU of every other thread, for its TLB may still have the
 // pages. What the program counts on its way stands in its last line, which the test compares with the trace:
 //
-//   shootdown: threads=4 rounds=50 pages=8 region=0x7f0000000000 madvise=50 faults=412 TLB=150 CAL=151 LOC=320 RES=2
+//   shootdown: threads=4 rounds=50 region=0x7f0000000000 bytes=32768 madvise=50 faults=712 TLB=150 CAL=151
 //
-// faults are getrusage's, the capitals /proc/interrupts' (sums over all CPUs); all of them are what the rounds added.
-// The test finds the program's functions by their symbols, so those are not inlined.
+// faults are getrusage's; TLB and CAL are the lines of /proc/interrupts, shootdowns and function calls that CPUs were
+// interrupted for, summed over all CPUs. All three are what the rounds added, and madvise counts their calls. The test
+// finds the program's functions by their symbols, so those are not inlined.
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -54,8 +55,8 @@ static void meet(void)
         __builtin_ia32_pause();
 }
 
-// Page faults come from here. It writes without reading first, or the kernel would map its page of zeros, replace that at
-// the write, and make a shootdown of it.
+// Page faults come from here. It writes without reading first, or the kernel would map its page of zeros, replace that
+// at the write, and make a shootdown of it.
 __attribute__((noinline)) static void touch_pages(void)
 {
     for (unsigned page = 0; page < PAGES; page++)
@@ -119,7 +120,7 @@ static void run_rounds(unsigned count)
 }
 
 struct counters {
-    unsigned long faults, tlb, cal, loc, res;
+    unsigned long faults, tlb, cal;
 };
 
 // The sum over all CPUs of a line of /proc/interrupts, which begins with its name and a colon.
@@ -160,8 +161,6 @@ __attribute__((noinline)) static struct counters read_counters(void)
         .faults = usage.ru_minflt + usage.ru_majflt,
         .tlb = sum_line(text, "TLB:"),
         .cal = sum_line(text, "CAL:"),
-        .loc = sum_line(text, "LOC:"),
-        .res = sum_line(text, "RES:"),
     };
 }
 
@@ -192,8 +191,8 @@ int main(int argc, char **argv)
     meet();
     for (unsigned number = 1; number < threads; number++)
         pthread_join(others[number], NULL);
-    printf("shootdown: threads=%u rounds=%u pages=%u region=%p madvise=%u faults=%lu TLB=%lu CAL=%lu LOC=%lu RES=%lu\n",
-           threads, rounds, PAGES, (void *)region, rounds, after.faults - before.faults, after.tlb - before.tlb,
-           after.cal - before.cal, after.loc - before.loc, after.res - before.res);
+    printf("shootdown: threads=%u rounds=%u region=%p bytes=%u madvise=%u faults=%lu TLB=%lu CAL=%lu\n", threads, rounds,
+           (void *)region, PAGES * PAGE, rounds, after.faults - before.faults, after.tlb - before.tlb,
+           after.cal - before.cal);
     return 0;
 }

@@ -20,7 +20,7 @@ pub fn run_bare(config: &Config) -> Result<(Duration, u64)> {
     let memory = Memory::new(config.memory_bytes)?;
     let loaded = load(config, &memory)?;
     let vm = host.create_vm(memory)?;
-    let mut made = make_vcpus(&host, &vm, config, &calibration, &loaded)?;
+    let mut made = make_vcpus(&host, &vm, config, &calibration, &loaded, &[])?;
     let mut exits = 0;
     let start = Instant::now();
     if let Some(vcpu) = made.vcpus.first_mut() {

@@ -127,7 +127,12 @@ impl Probes {
         let mut debug = cx.vcpu.debug();
         debug.single_step = false;
         debug.software_breakpoints = !self.table.is_empty();
-        let bounce = self.bounce_handler().filter(|_| !self.table.is_empty());
+        // A breakpoint register that is set costs at every entry, so it is only where something can bounce.
+        let can_bounce = match self.shared.calibration.kernel_breakpoint {
+            BreakpointStop::Bounce => !self.table.is_empty(),
+            _ => self.table.has_user_sites(),
+        };
+        let bounce = self.bounce_handler().filter(|_| can_bounce);
         debug.hardware = [None; HARDWARE_BREAKPOINTS];
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
         for (register, gva) in debug.hardware[1..].iter_mut().zip(self.table.registers()) {

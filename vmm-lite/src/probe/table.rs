@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrayvec::ArrayVec;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
+use trace_format::event::{Access, WalkCause, WalkOutcome};
 
 use super::idt::VectorSet;
 use super::returns::Return;
@@ -72,6 +73,8 @@ pub(crate) struct Site {
     pub(crate) roles: Roles,
     /// A breakpoint register of each vCPU holds it, and memory is left alone.
     in_register: bool,
+    /// User code could come to it when it was set.
+    user: bool,
 }
 
 impl Site {
@@ -81,7 +84,13 @@ impl Site {
         let here = instruction.len().min(in_page(gpa)).clamp(1, LONGEST);
         let code: Code = bytes.iter().copied().take(here).collect();
         let original = code.first().copied().unwrap_or(0);
-        Self { gpa, original, instruction, code, roles, in_register: false }
+        Self { gpa, original, instruction, code, roles, in_register: false, user: false }
+    }
+
+    /// The same site where memory has become `bytes`.
+    fn again(&self, gva: u64, bytes: &[u8]) -> Self {
+        let Self { in_register, user, .. } = *self;
+        Self { in_register, user, ..Self::decode(gva, self.gpa, bytes, self.roles) }
     }
 
     /// Whether memory is as the engine left it: the breakpoint, and the rest of the instruction behind it.
@@ -113,6 +122,11 @@ impl Table {
 
     pub(super) fn is_empty(&self) -> bool {
         self.sites.is_empty()
+    }
+
+    /// Whether there is one that user code could come to.
+    pub(super) fn has_user_sites(&self) -> bool {
+        self.sites.values().any(|site| site.user)
     }
 
     /// The sites that breakpoint registers hold, gva.
@@ -207,7 +221,8 @@ impl Breakpoints {
             let length = read_code(memory, paging, &table, gva, &mut code);
             if let Some(code) = code.get(..length).filter(|code| !code.is_empty()) {
                 let in_register = in_registers.contains(&gva);
-                table.insert(gva, Site { in_register, ..Site::decode(gva, gpa, code, roles) });
+                let user = is_users(memory, paging, gva);
+                table.insert(gva, Site { in_register, user, ..Site::decode(gva, gpa, code, roles) });
             }
         }
         for site in table.sites.values() {
@@ -249,7 +264,7 @@ impl Breakpoints {
             let code = &mut code[..in_page(site.gpa)];
             // It was memory a moment ago and stays memory.
             drop(memory.read(site.gpa, code));
-            *site = Site { in_register: site.in_register, ..Site::decode(*gva, site.gpa, code, site.roles) };
+            *site = site.again(*gva, code);
         }
         table.index();
         for site in table.sites.values() {
@@ -280,8 +295,7 @@ impl Breakpoints {
             let first = if code[0] == INT3 && !site.in_register { site.original } else { code[0] };
             hide(&table, site.gpa, code);
             code[0] = first;
-            let site =
-                Site { in_register: site.in_register, ..Site::decode(gva, site.gpa, code, site.roles) };
+            let site = site.again(gva, code);
             table.insert(gva, site);
         }
         for site in table.sites.values() {
@@ -312,6 +326,13 @@ impl Breakpoints {
         }
         result
     }
+}
+
+/// Whether code with user privilege can be executed at `gva`.
+fn is_users(memory: &Memory, paging: &Paging, gva: u64) -> bool {
+    let access = Access { execute: true, user: true, ..Access::default() };
+    let walk = paging.walk(memory.map(), gva, access, WalkCause::Probe);
+    matches!(walk.outcome, WalkOutcome::Mapped { .. })
 }
 
 /// Puts original bytes over `bytes`, which were read from gpa `gpa` on.

@@ -66,6 +66,7 @@ impl Control {
     pub fn pause(&self, by: Actor) -> Result<()> {
         self.machine.begin_pause(by);
         self.machine.run.wait_parked();
+        self.machine.record_screen();
         self.flush();
         match self.state() {
             MachineState::Stopped { .. } => Err(ended("pause")),
@@ -104,6 +105,7 @@ impl Control {
             return Err(Error::WrongState { operation: "step", state: "is not paused" });
         }
         let (from, to) = self.on(vcpu, move |thread| thread.step(by))??;
+        self.machine.record_screen();
         self.flush();
         Ok(StepOutcome { from, to })
     }

@@ -184,6 +184,7 @@ impl Vm {
         }
         machine.stop(StopReason::HostError); // none but if all threads ended by themselves, which they do not
         panicked |= timekeeper.join().is_err();
+        machine.record_screen();
         let duration_ns = machine.clock.now();
         *lock(&machine.lane) = Lane::off(trace_format::event::MACHINE, machine.clock);
         if let Some(recorder) = recorder {

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 /// A part of a row of the screen changed, or the cursor moved: then there may be no cells.
 ///
-/// The monitor compares the text memory with what it saw before, every few ms and when the guest exits on its own. So
-/// what was overwritten faster than that is not seen.
+/// The monitor compares the text memory with what it saw before about every 50 ms, and when the guest pauses, steps or
+/// ends. So what was overwritten faster than that is not seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Screen {
     /// Columns of a row: 80, or 40. Another number than before means another mode, with an empty screen.
     pub columns: u8,
-    /// The row, from 0 at the top.
+    /// The row, from 0 at the top: below 60.
     pub row: u8,
     /// Column of the first of the cells.
     pub first: u8,

@@ -50,4 +50,4 @@ pub use i8042::{I8042, KEYBOARD_IRQ};
 pub use keyboard::{Key, Keyboard};
 pub use mmio_bus::{MmioBus, MmioDevice};
 pub use serial::{COM1, COM1_IRQ, Serial};
-pub use vga::Vga;
+pub use vga::{TextMode, Vga};

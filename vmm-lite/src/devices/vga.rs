@@ -12,11 +12,19 @@ const CRT_MODE_3: [u8; 25] = [
 const CURSOR_START: usize = 0x0a;
 const START_ADDRESS: usize = 0x0c;
 const CURSOR_LOCATION: usize = 0x0e;
+const HORIZONTAL_END: usize = 0x01;
+const OVERFLOW: usize = 0x07;
+const CHARACTER_HEIGHT: usize = 0x09;
+const VERTICAL_END: usize = 0x12;
+const ROW_OFFSET: usize = 0x13;
 /// In the cursor's start register: no cursor.
 const CURSOR_OFF: u8 = 1 << 5;
 
 /// Sequencer, graphics controller and attribute controller in that mode.
 const SEQUENCER_MODE_3: [u8; 5] = [0x03, 0x00, 0x03, 0x00, 0x02];
+const GRAPHICS_MISCELLANEOUS: usize = 6;
+/// In the graphics controller's miscellaneous register: pixels, not characters.
+const GRAPHICS_ON: u8 = 1;
 const GRAPHICS_MODE_3: [u8; 9] = [0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x0e, 0x00, 0xff];
 const ATTRIBUTE_MODE_3: [u8; 21] = [
     0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x0c,
@@ -52,6 +60,21 @@ impl<const N: usize> Indexed<N> {
             *register = value;
         }
     }
+}
+
+/// How the registers say that text memory is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextMode {
+    /// Characters of a row.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+    /// From the beginning of a row to that of the next, in cells of 2 bytes.
+    pub pitch: u16,
+    /// The first cell on the screen, counted in cells from the start of video memory, modulo 65536.
+    pub start: u16,
+    /// The cursor's cell, counted likewise; none when it is off.
+    pub cursor: Option<u16>,
 }
 
 /// The registers.
@@ -115,6 +138,25 @@ impl Vga {
             return None;
         }
         Some(self.crt_word(CURSOR_LOCATION))
+    }
+
+    /// How text is shown; `None` in a graphics mode.
+    #[must_use]
+    pub fn text_mode(&self) -> Option<TextMode> {
+        if self.graphics.registers[GRAPHICS_MISCELLANEOUS] & GRAPHICS_ON != 0 {
+            return None;
+        }
+        let crt = |register: usize| u16::from(self.crt.registers[register]);
+        // Bits 8 and 9 of the last line's number are in the overflow register.
+        let overflow = crt(OVERFLOW);
+        let lines = (crt(VERTICAL_END) | (overflow & 0x02) << 7 | (overflow & 0x40) << 3) + 1;
+        Some(TextMode {
+            columns: crt(HORIZONTAL_END) + 1,
+            rows: lines / ((crt(CHARACTER_HEIGHT) & 0x1f) + 1),
+            pitch: crt(ROW_OFFSET) * 2,
+            start: self.start(),
+            cursor: self.cursor(),
+        })
     }
 
     /// High byte first.
@@ -221,6 +263,22 @@ mod tests {
         assert_eq!((vga.read(0x3d4), vga.read(0x3d5)), (0x0f, 0x03));
         set_crt(&mut vga, 0x0a, 0x20);
         assert_eq!(vga.cursor(), None);
+    }
+
+    #[test]
+    fn text_modes() {
+        let mut vga = Vga::new();
+        let mode = TextMode { columns: 80, rows: 25, pitch: 80, start: 0, cursor: Some(0) };
+        assert_eq!(vga.text_mode(), Some(mode));
+        set_crt(&mut vga, 0x09, 0x47);
+        assert_eq!(vga.text_mode(), Some(TextMode { rows: 50, ..mode }));
+        set_crt(&mut vga, 0x09, 0x4f);
+        set_crt(&mut vga, 0x01, 0x27);
+        set_crt(&mut vga, 0x13, 0x14);
+        assert_eq!(vga.text_mode(), Some(TextMode { columns: 40, pitch: 40, ..mode }));
+        vga.write(0x3ce, 6);
+        vga.write(0x3cf, 0x05);
+        assert_eq!(vga.text_mode(), None);
     }
 
     #[test]

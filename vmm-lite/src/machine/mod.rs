@@ -2,6 +2,7 @@
 
 mod interrupts;
 mod run_state;
+mod screen;
 mod slide;
 mod timekeeper;
 mod virtio;
@@ -17,6 +18,7 @@ use trace_format::event::{Actor, Payload, Slide, StopReason, VcpuState};
 
 pub use run_state::MachineState;
 pub(crate) use run_state::{Order, RunState};
+use screen::TextMemory;
 pub(crate) use timekeeper::{Timekeeper, keep_time};
 
 use crate::devices::{MmioBus, PortBus};
@@ -51,6 +53,8 @@ pub(crate) struct Machine {
     /// For events that no vCPU makes.
     pub(crate) lane: Mutex<Lane>,
     pub(crate) flusher: Option<Flusher>,
+    /// Taken before the bus and the lane.
+    screen: Mutex<TextMemory>,
     /// Why the run failed, if it is the monitor's or the host's doing.
     pub(crate) failure: Mutex<Option<Error>>,
     next_ipi: AtomicU64,
@@ -140,6 +144,7 @@ impl Machine {
             timekeeper: Timekeeper::new(timeout_ns),
             lane: Mutex::new(lane),
             flusher,
+            screen: Mutex::new(TextMemory::new()),
             failure: Mutex::new(None),
             next_ipi: AtomicU64::new(1),
             pic_pending: AtomicBool::new(false),
@@ -162,6 +167,17 @@ impl Machine {
         lane.leave_guest();
         lane.record(payload);
         lane.enter_guest(None);
+    }
+
+    /// Records what has changed on the text screen.
+    pub(crate) fn record_screen(&self) {
+        if self.flusher.is_none() {
+            return;
+        }
+        let mut screen = lock(&self.screen);
+        // A graphics mode is not shown.
+        let Some(mode) = lock(&self.bus).vga.text_mode() else { return };
+        screen.look(&mode, &self.memory, |change| self.record(Payload::Screen(change)));
     }
 
     /// Makes every vCPU look at the run's state.

@@ -1,7 +1,7 @@
-//! The thread that lets timers expire.
+//! The thread that lets timers expire and looks at the text screen.
 
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trace_format::event::{Actor, StopReason};
 
@@ -11,8 +11,8 @@ use crate::recorder::Flusher;
 /// How long to sleep when no timer runs; a poke ends it.
 const FOREVER: Duration = Duration::from_secs(3600);
 
-/// How often to look whether the trace can still be written.
-const WATCH: Duration = Duration::from_millis(100);
+/// How often to look at the text screen, and whether the trace can still be written.
+const WATCH: Duration = Duration::from_millis(50);
 
 /// Wakes the machine's timer thread.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Timekeeper {
 
 /// Runs until the machine stops. While the guest is paused its timers wait.
 pub(crate) fn keep_time(machine: &Machine) {
+    let mut watched = Instant::now();
     loop {
         let state = machine.run.state();
         if matches!(state, MachineState::Stopped { .. }) {
@@ -59,6 +60,10 @@ pub(crate) fn keep_time(machine: &Machine) {
             // What cannot be recorded must not go on; the recorder says why when the run is over.
             machine.stop(StopReason::Ended { by: Actor::Monitor });
             return;
+        }
+        if watched.elapsed() >= WATCH {
+            machine.record_screen();
+            watched = Instant::now();
         }
         let timers = if state == MachineState::Running { expire(machine, now) } else { None };
         let next = timers.into_iter().chain(machine.timekeeper.timeout_ns).min();

@@ -19,6 +19,32 @@ pub enum Machine {
     },
 }
 
+/// A key of the guest's keyboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Key {
+    /// What a printable ASCII character needs, Shift included.
+    Character(char),
+    /// Ctrl and a letter.
+    Control(char),
+    Enter,
+    Escape,
+    Backspace,
+    Tab,
+    Up,
+    Down,
+    Left,
+    Right,
+    Home,
+    End,
+    PageUp,
+    PageDown,
+    Insert,
+    Delete,
+    /// F1 to F12.
+    Function(u8),
+}
+
 /// A running guest. Every act is the user's; errors are for the user to read.
 pub trait Guest {
     /// What it is doing.
@@ -41,6 +67,13 @@ pub trait Guest {
     /// # Errors
     /// As [`Self::pause`]; the guest is not paused; the vCPU does not execute.
     fn step(&self, vcpu: u8) -> anyhow::Result<u64>;
+
+    /// Types a key on the guest's keyboard. False if the guest does not take it: its keyboard has no such key or is
+    /// switched off, or what was typed before has not been read.
+    fn type_key(&self, key: Key) -> bool;
+
+    /// Types bytes into the guest's serial port; tells for how many of them there was room.
+    fn serial_input(&self, bytes: &[u8]) -> usize;
 
     /// Ends the run.
     fn stop(&self);

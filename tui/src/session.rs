@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use crossterm::event::{self, Event, KeyEventKind};
 
 use crate::app::App;
-use crate::app::action::Command;
+use crate::app::action::{Command, Typed};
 use crate::guest::{Guest, Machine};
 use crate::keep::Temporary;
 use crate::signals::Signals;
@@ -81,14 +81,37 @@ impl Session<'_> {
             (Command::Pause, Some(guest)) => guest.pause(),
             (Command::Resume, Some(guest)) => guest.resume(),
             (Command::Step { vcpu }, Some(guest)) => guest.step(vcpu).map(|rip| self.tell_where(vcpu, rip)),
+            (Command::Type(typed), Some(guest)) => {
+                self.type_to(guest, &typed);
+                Ok(())
+            }
             (Command::Save { path }, _) => self.save(path),
             (
-                Command::Quit | Command::Suspend | Command::Pause | Command::Resume | Command::Step { .. },
+                Command::Quit
+                | Command::Suspend
+                | Command::Pause
+                | Command::Resume
+                | Command::Step { .. }
+                | Command::Type(_),
                 _,
             ) => Ok(()),
         };
         if let Err(error) = result {
             self.app.complain(error.as_ref());
+        }
+    }
+
+    fn type_to(&mut self, guest: &dyn Guest, typed: &Typed) {
+        match typed {
+            Typed::Key(key) if !guest.type_key(*key) => {
+                self.app.tell(
+                    "the guest does not take this key: it has not read those before, or has its keyboard off",
+                );
+            }
+            Typed::Serial(bytes) if guest.serial_input(bytes) < bytes.len() => {
+                self.app.tell("the guest has not read what was typed before; this key is lost");
+            }
+            Typed::Key(_) | Typed::Serial(_) => {}
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::guest::Key;
+
 /// What a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -37,7 +39,7 @@ pub enum Action {
     ZoomOut,
     /// Shows the whole run.
     Fit,
-    /// Moves the timeline by an eighth of its span, to earlier times.
+    /// Moves the timeline by an eighth of its span, to earlier times; in the console the text screen.
     PanLeft,
     /// To later times.
     PanRight,
@@ -49,6 +51,12 @@ pub enum Action {
     Save,
     /// Ends the prompt with what it holds.
     Accept,
+    /// Shows the other of the guest's displays.
+    SwitchDisplay,
+    /// Lets keys go to the guest.
+    Type,
+    /// Ends that.
+    StopTyping,
 }
 
 /// A movement in a list or a text.
@@ -106,11 +114,22 @@ pub enum Command {
         /// On this vCPU.
         vcpu: u8,
     },
+    /// Type into the guest.
+    Type(Typed),
     /// Keep the temporary trace.
     Save {
         /// Under this name.
         path: PathBuf,
     },
+}
+
+/// What is typed into the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// At its keyboard.
+    Key(Key),
+    /// At a terminal on its serial port.
+    Serial(Vec<u8>),
 }
 
 #[cfg(test)]

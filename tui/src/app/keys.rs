@@ -5,15 +5,15 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::action::{Action, Motion};
 use super::{Focus, Mode};
 
-/// A key or a sequence of the same key twice.
+/// A key, or the same key twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Press {
     /// A key.
     Key(KeyCode),
     /// With Ctrl.
     Ctrl(char),
-    /// A letter twice.
-    Twice(char),
+    /// A key twice.
+    Twice(KeyCode),
 }
 
 /// Where a binding holds.
@@ -27,6 +27,8 @@ pub enum Scope {
     Help,
     /// While a prompt is open.
     Prompt,
+    /// While keys go to the guest: all that are not bound here.
+    Typing,
 }
 
 /// Keys and what they do.
@@ -54,7 +56,7 @@ const fn binding(
 }
 
 use Press::{Ctrl, Key, Twice};
-use Scope::{Help, Pane, Panes, Prompt};
+use Scope::{Help, Pane, Panes, Prompt, Typing};
 
 const fn char(c: char) -> Press {
     Key(KeyCode::Char(c))
@@ -79,7 +81,7 @@ pub const BINDINGS: &[Binding] = &[
     binding(Panes, &[Key(KeyCode::PageDown), Ctrl('f')], Action::Move(Motion::PageDown), "", "a page down"),
     binding(Panes, &[Ctrl('u')], Action::Move(Motion::HalfPageUp), "", "half a page up"),
     binding(Panes, &[Ctrl('d')], Action::Move(Motion::HalfPageDown), "", "half a page down"),
-    binding(Panes, &[Twice('g'), Key(KeyCode::Home)], Action::Move(Motion::First), "", "to the beginning"),
+    binding(Panes, &[Twice(KeyCode::Char('g')), Key(KeyCode::Home)], Action::Move(Motion::First), "", "to the beginning"),
     binding(Panes, &[char('G'), Key(KeyCode::End)], Action::Move(Motion::Last), "", "to the end, and follow it"),
     binding(Panes, &[char('n')], Action::NextOfKind, "next alike", "the next event of the selected one's kind"),
     binding(Panes, &[char('N')], Action::PreviousOfKind, "", "the previous event of the selected one's kind"),
@@ -88,8 +90,11 @@ pub const BINDINGS: &[Binding] = &[
     binding(Panes, &[char('+'), char('=')], Action::ZoomIn, "zoom", "timeline: zoom in around the selected event"),
     binding(Panes, &[char('-')], Action::ZoomOut, "", "timeline: zoom out"),
     binding(Panes, &[char('0')], Action::Fit, "fit", "timeline: show the whole run"),
-    binding(Panes, &[Key(KeyCode::Left), char('h')], Action::PanLeft, "", "timeline: to earlier times"),
-    binding(Panes, &[Key(KeyCode::Right), char('l')], Action::PanRight, "", "timeline: to later times"),
+    binding(Panes, &[Key(KeyCode::Left), char('h')], Action::PanLeft, "", "timeline: to earlier times; text screen: left"),
+    binding(Panes, &[Key(KeyCode::Right), char('l')], Action::PanRight, "", "timeline: to later times; text screen: right"),
+    binding(Pane(Focus::Console), &[char('i')], Action::Type, "type", "console: type to the guest"),
+    binding(Typing, &[Ctrl(']'), Twice(KeyCode::Esc)], Action::StopTyping, "stop typing", "stop typing to the guest"),
+    binding(Pane(Focus::Console), &[char('v')], Action::SwitchDisplay, "view", "console: serial terminal or text screen"),
     binding(Panes, &[Ctrl('z')], Action::Suspend, "", "suspend vmscope; a live guest goes on"),
     binding(Help, &[char('?'), Key(KeyCode::Esc), char('q'), Key(KeyCode::Enter)], Action::Help, "close", "close the help"),
     binding(Help, &[Key(KeyCode::Up), char('k')], Action::Move(Motion::Up), "", "up"),
@@ -107,25 +112,26 @@ pub enum Meaning {
     /// An action.
     Action(Action),
     /// The first half of a sequence.
-    Pending(char),
+    Pending(KeyCode),
     /// Nothing.
     Nothing,
 }
 
 /// Looks `key` up for the mode and pane in front; `pending` is the first half of a sequence if there was one.
 #[must_use]
-pub fn meaning(mode: &Mode, focus: Focus, pending: Option<char>, key: KeyEvent) -> Meaning {
+pub fn meaning(mode: &Mode, focus: Focus, pending: Option<KeyCode>, key: KeyEvent) -> Meaning {
     let scopes: &[Scope] = match mode {
         Mode::Panes => &[Pane(focus), Panes],
         Mode::Help { .. } => &[Help],
         Mode::Prompt(_) => &[Prompt],
+        Mode::Typing => &[Typing],
     };
-    let press = match key.code {
-        KeyCode::Char(c) if key.modifiers.contains(KeyModifiers::CONTROL) => Ctrl(c.to_ascii_lowercase()),
-        code => Key(code),
+    let press = match controlled(key) {
+        Some(c) => Ctrl(c),
+        None => Key(key.code),
     };
     let second = match press {
-        Key(KeyCode::Char(c)) if pending == Some(c) => Some(Twice(c)),
+        Key(code) if pending == Some(code) => Some(Twice(code)),
         _ => None,
     };
     let mut first = Meaning::Nothing;
@@ -135,10 +141,10 @@ pub fn meaning(mode: &Mode, focus: Focus, pending: Option<char>, key: KeyEvent) 
                 if *bound == press || Some(*bound) == second {
                     return Meaning::Action(binding.action);
                 }
-                if let (Twice(letter), Key(KeyCode::Char(c))) = (*bound, press)
-                    && letter == c
+                if let (Twice(half), Key(code)) = (*bound, press)
+                    && half == code
                 {
-                    first = Meaning::Pending(c);
+                    first = Meaning::Pending(code);
                 }
             }
         }
@@ -146,11 +152,26 @@ pub fn meaning(mode: &Mode, focus: Focus, pending: Option<char>, key: KeyEvent) 
     first
 }
 
+/// What is pressed with Ctrl, in lower case; `None` without Ctrl. Terminals send the same for Ctrl-4 to Ctrl-7 as for
+/// Ctrl and `\\`, `]`, `^` and `_`, and crossterm takes the digits.
+#[must_use]
+pub fn controlled(key: KeyEvent) -> Option<char> {
+    let KeyCode::Char(c) = key.code else { return None };
+    key.modifiers.contains(KeyModifiers::CONTROL).then_some(match c {
+        '4' => '\\',
+        '5' => ']',
+        '6' => '^',
+        '7' => '_',
+        c => c.to_ascii_lowercase(),
+    })
+}
+
 impl std::fmt::Display for Press {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ctrl(c) => write!(f, "Ctrl-{}", c.to_ascii_uppercase()),
-            Self::Twice(c) => write!(f, "{c}{c}"),
+            Self::Twice(KeyCode::Char(c)) => write!(f, "{c}{c}"),
+            Self::Twice(code) => write!(f, "{0} {0}", Self::Key(*code)),
             Self::Key(KeyCode::Char(' ')) => f.write_str("Space"),
             Self::Key(KeyCode::Char(c)) => write!(f, "{c}"),
             Self::Key(KeyCode::Up) => f.write_str("↑"),
@@ -191,13 +212,14 @@ mod tests {
                 Pane(focus) => (Mode::Panes, focus),
                 Help => (Mode::Help { scroll: 0 }, Focus::Events),
                 Prompt => (Mode::Prompt(tui_input::Input::default()), Focus::Events),
+                Typing => (Mode::Typing, Focus::Console),
             };
             assert!(!binding.help.is_empty());
             for key in binding.keys {
                 let (pending, event) = match *key {
                     Key(code) => (None, press(code)),
                     Ctrl(c) => (None, KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)),
-                    Twice(c) => (Some(c), press(KeyCode::Char(c))),
+                    Twice(code) => (Some(code), press(code)),
                 };
                 let found = meaning(&mode, focus, pending, event);
                 assert_eq!(found, Meaning::Action(binding.action), "{key}");
@@ -209,8 +231,8 @@ mod tests {
     fn a_sequence_begins_and_ends() {
         let g = press(KeyCode::Char('g'));
         let lookup = |pending| meaning(&Mode::Panes, Focus::Events, pending, g);
-        assert_eq!(lookup(None), Meaning::Pending('g'));
-        assert_eq!(lookup(Some('g')), Meaning::Action(Action::Move(Motion::First)));
+        assert_eq!(lookup(None), Meaning::Pending(KeyCode::Char('g')));
+        assert_eq!(lookup(Some(KeyCode::Char('g'))), Meaning::Action(Action::Move(Motion::First)));
         assert_eq!(meaning(&Mode::Panes, Focus::Events, None, press(KeyCode::F(9))), Meaning::Nothing);
     }
 

@@ -2,16 +2,18 @@
 //! world outside has to do something. Drawing ([`crate::ui`]) only reads the state.
 
 pub mod action;
+mod console;
 pub mod keys;
 pub mod layout;
 mod queries;
 mod save;
 mod timeline;
+mod typing;
 mod window;
 
 use std::path::PathBuf;
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Size;
 use trace_format::event::MACHINE;
 use trace_format::{Event, Reader};
@@ -67,6 +69,8 @@ pub enum Mode {
     Help { scroll: u16 },
     /// A line of text: the name for a trace to be saved.
     Prompt(tui_input::Input),
+    /// The guest.
+    Typing,
 }
 
 /// Something to tell the user, until the next key.
@@ -121,7 +125,7 @@ pub struct App {
     size: Size,
     machine: Option<Machine>,
     mode: Mode,
-    pending: Option<char>,
+    pending: Option<KeyCode>,
     message: Option<Message>,
     focus: Focus,
     side: Focus,
@@ -135,6 +139,7 @@ pub struct App {
     strip_known: u64,
     detail_scroll: u16,
     statistics_scroll: u16,
+    console: console::View,
     saved: Option<PathBuf>,
 }
 
@@ -162,6 +167,7 @@ impl App {
             strip_known: 0,
             detail_scroll: 0,
             statistics_scroll: 0,
+            console: console::View::default(),
             saved: None,
             settings,
             known: 0,
@@ -183,7 +189,7 @@ impl App {
             }
             match events.next() {
                 Some(Ok((number, event))) => {
-                    self.summary.add(&event);
+                    self.summary.add(number, &event);
                     self.known = number + 1;
                     taken += 1;
                 }
@@ -223,6 +229,9 @@ impl App {
     pub fn set_machine(&mut self, machine: Option<Machine>) -> bool {
         let new = self.machine != machine;
         self.machine = machine;
+        if new {
+            self.stop_typing_to_nobody();
+        }
         new
     }
 
@@ -242,17 +251,22 @@ impl App {
         let pending = self.pending.take();
         match keys::meaning(&self.mode, self.focus, pending, key) {
             Meaning::Action(action) => self.update(action),
-            Meaning::Pending(letter) => {
-                self.pending = Some(letter);
-                None
+            Meaning::Pending(half) => {
+                self.pending = Some(half);
+                self.typed(key)
             }
-            Meaning::Nothing => {
-                if let Mode::Prompt(input) = &mut self.mode {
-                    save::edit(input, key);
-                }
-                None
-            }
+            Meaning::Nothing => self.typed(key),
         }
+    }
+
+    /// A key that is not bound: it is text for the prompt or for the guest.
+    fn typed(&mut self, key: KeyEvent) -> Option<Command> {
+        match &mut self.mode {
+            Mode::Prompt(input) => save::edit(input, key),
+            Mode::Typing => return typing::typed(self.display(), key).map(Command::Type),
+            Mode::Panes | Mode::Help { .. } => {}
+        }
+        None
     }
 
     /// Carries an action out.
@@ -285,8 +299,13 @@ impl App {
             Action::ZoomIn => self.zoom_by(true),
             Action::ZoomOut => self.zoom_by(false),
             Action::Fit => self.zoom = Zoom::Fit,
+            Action::PanLeft if self.shows_screen() => self.scroll_screen_aside(false),
+            Action::PanRight if self.shows_screen() => self.scroll_screen_aside(true),
             Action::PanLeft => self.pan(false),
             Action::PanRight => self.pan(true),
+            Action::SwitchDisplay => self.switch_display(),
+            Action::Type => self.start_typing(),
+            Action::StopTyping => self.mode = Mode::Panes,
             Action::TogglePause => return self.toggle_pause(),
             Action::Step => return self.step(),
             Action::Save => self.ask_where_to_save(),
@@ -343,6 +362,7 @@ impl App {
                 let lines = crate::ui::statistics::height(self);
                 self.statistics_scroll = scrolled(self.statistics_scroll, motion, lines, page);
             }
+            Focus::Console if self.shows_screen() => self.scroll_screen(motion),
             Focus::Console => self.summary.console.scroll(motion, page),
         }
     }
@@ -413,6 +433,7 @@ impl App {
         self.load_strip(panes.timeline_columns());
         if let Some(area) = panes.inside(Focus::Console) {
             self.summary.console.resize(area.height, area.width);
+            self.load_screen();
         }
     }
 

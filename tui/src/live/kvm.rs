@@ -5,11 +5,11 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
 use trace_format::event::Actor;
-use vmm_lite::{Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, Vm};
+use vmm_lite::{Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, Vm, devices};
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull};
-use crate::guest::{Guest, Machine};
+use crate::guest::{Guest, Key, Machine};
 
 /// A running guest.
 #[derive(Debug)]
@@ -71,8 +71,38 @@ impl Guest for Live {
         Ok(self.control.step(vcpu, Actor::User)?.to)
     }
 
+    fn type_key(&self, key: Key) -> bool {
+        self.control.type_key(key_of(key))
+    }
+
+    fn serial_input(&self, bytes: &[u8]) -> usize {
+        self.control.console_input(bytes)
+    }
+
     fn stop(&self) {
         self.control.stop(Actor::User);
+    }
+}
+
+const fn key_of(key: Key) -> devices::Key {
+    match key {
+        Key::Character(c) => devices::Key::Character(c),
+        Key::Control(c) => devices::Key::Control(c),
+        Key::Enter => devices::Key::Enter,
+        Key::Escape => devices::Key::Escape,
+        Key::Backspace => devices::Key::Backspace,
+        Key::Tab => devices::Key::Tab,
+        Key::Up => devices::Key::Up,
+        Key::Down => devices::Key::Down,
+        Key::Left => devices::Key::Left,
+        Key::Right => devices::Key::Right,
+        Key::Home => devices::Key::Home,
+        Key::End => devices::Key::End,
+        Key::PageUp => devices::Key::PageUp,
+        Key::PageDown => devices::Key::PageDown,
+        Key::Insert => devices::Key::Insert,
+        Key::Delete => devices::Key::Delete,
+        Key::Function(n) => devices::Key::Function(n),
     }
 }
 

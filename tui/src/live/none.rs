@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Failure};
-use crate::guest::{Guest, Machine};
+use crate::guest::{Guest, Key, Machine};
 
 /// There is none.
 #[derive(Debug)]
@@ -47,6 +47,14 @@ impl Guest for Live {
     }
 
     fn step(&self, _: u8) -> anyhow::Result<u64> {
+        match self.0 {}
+    }
+
+    fn type_key(&self, _: Key) -> bool {
+        match self.0 {}
+    }
+
+    fn serial_input(&self, _: &[u8]) -> usize {
         match self.0 {}
     }
 

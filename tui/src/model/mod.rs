@@ -3,6 +3,8 @@
 pub mod activity;
 pub mod class;
 pub mod console;
+pub mod output;
+pub mod screen;
 pub mod search;
 pub mod statistics;
 pub mod strip;

@@ -7,6 +7,8 @@ use trace_format::header::Header;
 
 use super::activity::Activity;
 use super::console::Console;
+use super::output::Used;
+use super::screen::Screens;
 use super::statistics::Statistics;
 
 /// The most counters that are kept; a guest that makes up more names than this does not count.
@@ -28,6 +30,10 @@ pub struct Summary {
     pub activity: Activity,
     /// The guest's output.
     pub console: Console,
+    /// Its text screen.
+    pub screens: Screens,
+    /// Which of the two it uses.
+    pub used: Used,
     /// What the guest counted itself, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -44,16 +50,20 @@ impl Summary {
             statistics: Statistics::default(),
             activity: Activity::new(header.vcpus),
             console: Console::new(),
+            screens: Screens::new(),
+            used: Used::default(),
             counters: BTreeMap::new(),
         }
     }
 
-    /// Takes the next event.
-    pub fn add(&mut self, event: &Event) {
+    /// Takes the next event, which is number `number`.
+    pub fn add(&mut self, number: u64, event: &Event) {
         self.events += 1;
         self.last_time = self.last_time.max(event.time);
         self.statistics.add(event);
         self.activity.add(event);
+        self.screens.add(number, event);
+        self.used.add(event);
         match &event.payload {
             Payload::Console(output) => self.console.write(&output.bytes),
             Payload::Lost(lost) => self.lost = self.lost.saturating_add(lost.count),

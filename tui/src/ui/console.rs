@@ -1,21 +1,35 @@
-//! The guest's console, as its terminal emulator has it.
+//! The guest's console: its serial output as a terminal emulator has it, or its text screen.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use tui_term::widget::{Cursor, PseudoTerminal};
 
-use super::text;
-use crate::app::App;
+use super::{screen, text};
+use crate::app::{App, Mode};
+use crate::model::output::Display;
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    match app.display() {
+        Display::Serial => serial(app, area, buffer),
+        Display::Screen if app.screen().is_unused() => {
+            let nothing =
+                if app.summary().used.screen { "nothing on the screen yet" } else { "no text screen in use" };
+            Line::styled(nothing, app.settings().theme.dim()).render(area, buffer);
+        }
+        Display::Screen => screen::draw(app, area, buffer),
+    }
+}
+
+fn serial(app: &App, area: Rect, buffer: &mut Buffer) {
     let console = &app.summary().console;
-    if console.written() == 0 {
+    let typing = matches!(app.mode(), Mode::Typing);
+    if console.written() == 0 && !typing {
         Line::styled("no output yet", app.settings().theme.dim()).render(area, buffer);
         return;
     }
-    let cursor = Cursor::default().visibility(false);
+    let cursor = Cursor::default().visibility(typing);
     PseudoTerminal::new(console.screen()).cursor(cursor).render(area, buffer);
     if !app.settings().theme.color {
         for position in area.positions() {
@@ -25,12 +39,56 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// How far it is scrolled, for the lower border.
-pub(super) fn position(app: &App) -> Line<'static> {
-    match app.summary().console.scrolled_back() {
-        0 => Line::default(),
-        lines => {
-            Line::from(format!(" {} lines above the newest ", text::count(lines as u64))).right_aligned()
-        }
+/// For the lower border: where keys go, or which displays there are.
+pub(super) fn displays(app: &App) -> Line<'static> {
+    let theme = app.settings().theme;
+    if let Mode::Typing = app.mode() {
+        return Line::styled(format!(" typing to the {} ", device(app.display())), theme.warning());
     }
+    if !app.summary().used.screen && app.display() == Display::Serial {
+        return Line::default();
+    }
+    let mut spans = vec![Span::raw(" ")];
+    for display in [Display::Serial, Display::Screen] {
+        if spans.len() > 1 {
+            spans.push(Span::styled(" · ", theme.dim()));
+        }
+        spans.push(if display == app.display() {
+            Span::raw(format!("[{}]", display.name()))
+        } else {
+            Span::styled(display.name(), theme.dim())
+        });
+    }
+    spans.push(Span::raw(" "));
+    Line::from(spans)
+}
+
+/// Where what is typed goes.
+pub(super) const fn device(display: Display) -> &'static str {
+    match display {
+        Display::Serial => "guest's serial port",
+        Display::Screen => "guest's keyboard",
+    }
+}
+
+/// For the lower border, too: as of when, and which part.
+pub(super) fn position(app: &App) -> Line<'static> {
+    let text = match (app.display(), app.summary().console.scrolled_back()) {
+        (Display::Serial, 0) => return Line::default(),
+        (Display::Serial, lines) => format!("{} lines above the newest", text::count(lines as u64)),
+        (Display::Screen, _) => part(app),
+    };
+    Line::from(if text.is_empty() { text } else { format!(" {text} ") }).right_aligned()
+}
+
+fn part(app: &App) -> String {
+    let (screen, part) = (app.screen(), app.screen_part());
+    let mut said = Vec::new();
+    if usize::from(part.rows) < screen.rows().len() {
+        said.push(format!("rows {}-{}", part.row + 1, part.row + part.rows));
+    }
+    if usize::from(part.columns) < screen.columns() {
+        said.push(format!("columns {}-{}", part.column + 1, part.column + part.columns));
+    }
+    said.join(" ")
 }

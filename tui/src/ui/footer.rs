@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::text;
+use super::{console, text};
 use crate::app::keys::{BINDINGS, Scope};
 use crate::app::{App, Mode};
 
@@ -28,6 +28,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) -> Option<Positio
         }
         Mode::Help { .. } => Scope::Help,
         Mode::Panes => Scope::Panes,
+        Mode::Typing => Scope::Typing,
     };
     if let Some(message) = app.message() {
         buffer.set_style(area, ratatui::style::Style::reset());
@@ -37,7 +38,17 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) -> Option<Positio
         return None;
     }
     let mut spans = Vec::new();
-    for binding in BINDINGS.iter().filter(|b| b.scope == scope && !b.hint.is_empty()) {
+    let mut scopes = vec![scope];
+    match scope {
+        Scope::Panes => scopes.insert(0, Scope::Pane(app.focused())),
+        Scope::Typing => {
+            let to = format!(" every key goes to the {} ", console::device(app.display()));
+            spans.push(Span::styled(to, theme.warning()));
+        }
+        Scope::Pane(_) | Scope::Help | Scope::Prompt => {}
+    }
+    let bindings = scopes.iter().flat_map(|scope| BINDINGS.iter().filter(move |b| b.scope == *scope));
+    for binding in bindings.filter(|b| !b.hint.is_empty()) {
         let Some(key) = binding.keys.first() else { continue };
         spans.push(Span::styled(format!(" {key}"), theme.key()));
         spans.push(Span::raw(format!(" {} ", binding.hint)));

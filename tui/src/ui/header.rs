@@ -42,6 +42,10 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     if let Some(share) = summary.statistics.handling_share() {
         parts.push(Span::raw(format!("{} in exits", text::percent(share))));
     }
+    if !header.not_seen.is_empty() {
+        let sentences: Vec<_> = header.not_seen.iter().map(|sentence| text::escape(sentence)).collect();
+        parts.push(Span::styled(format!("not seen: {}", sentences.join(" ")), theme.warning()));
+    }
     let mut line = Line::default();
     for part in parts {
         let separator = if line.spans.is_empty() { "" } else { " │ " };

@@ -23,7 +23,7 @@ pub const LINES: u16 = {
 };
 
 const fn shown(binding: &Binding) -> bool {
-    matches!(binding.scope, Scope::Panes | Scope::Pane(_))
+    matches!(binding.scope, Scope::Panes | Scope::Pane(_) | Scope::Typing)
 }
 
 pub(super) fn draw(theme: Theme, scroll: u16, body: Rect, buffer: &mut Buffer) {

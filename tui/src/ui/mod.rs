@@ -9,6 +9,7 @@ mod footer;
 mod header;
 pub mod help;
 mod lanes;
+mod screen;
 pub mod statistics;
 pub mod text;
 pub mod theme;
@@ -88,7 +89,7 @@ fn pane(app: &App, panes: &Panes, focus: Focus, area: Rect, buffer: &mut Buffer)
     let block = match focus {
         Focus::Timeline => block.title_bottom(timeline::legend(app)),
         Focus::Events => block.title_bottom(events::position(app)),
-        Focus::Console => block.title_bottom(console::position(app)),
+        Focus::Console => block.title_bottom(console::displays(app)).title_bottom(console::position(app)),
         Focus::Detail | Focus::Statistics => block,
     };
     block.render(area, buffer);

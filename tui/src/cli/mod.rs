@@ -1,5 +1,6 @@
 //! The command line: one module for each way to use a trace or a guest.
 
+mod display;
 mod doctor;
 mod failure;
 mod guest;
@@ -56,6 +57,8 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Replay(arguments)) => replay::replay(&arguments),
         Some(Command::Report(arguments)) => offline::report(&arguments),
         Some(Command::Events(arguments)) => offline::events(&arguments),
+        Some(Command::Screen(arguments)) => display::screen(&arguments),
+        Some(Command::Console(arguments)) => display::console(&arguments),
         Some(Command::Check(arguments)) => offline::check(&arguments),
         Some(Command::Guests) => doctor::guests(),
         Some(Command::Doctor(arguments)) => doctor::doctor(&arguments),

@@ -78,7 +78,7 @@ pub(super) fn check(arguments: &options::TraceFile) -> Result<Code, Failure> {
 }
 
 /// Says on standard error what could not be read.
-fn warn_of_damage(reader: &Reader) -> Result<Code, Failure> {
+pub(super) fn warn_of_damage(reader: &Reader) -> Result<Code, Failure> {
     for damage in reader.damage() {
         output::error(&damage)?;
     }

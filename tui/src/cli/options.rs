@@ -1,6 +1,7 @@
 //! What the command line accepts.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -25,6 +26,7 @@ Examples:
   vmscope replay t.vmt                        look at what was recorded
   vmscope report t.vmt --json | jq .ipis      totals for a script
   vmscope events t.vmt | grep page-fault      a line an event
+  vmscope screen t.vmt --at 2s                the guest's text screen two seconds after the start
 
 Exit codes: 0 done, 1 the guest failed, 2 usage, 3 this host cannot, 4 a bad trace.")]
 pub struct Cli {
@@ -51,6 +53,16 @@ pub enum Command {
     Report(Report),
     /// A line for each event of a trace
     Events(Events),
+    /// Print the guest's VGA text screen as it was at the end, or at a moment
+    ///
+    /// A line for each row, without colours. If the guest never wrote to its text screen, or not before that moment, the
+    /// exit code is 1.
+    Screen(Screen),
+    /// Print what the guest wrote to its serial and debug consoles
+    ///
+    /// Control characters other than line feeds and tabs are escaped, as are bytes that are not UTF-8, so that nothing
+    /// the guest wrote is obeyed by a terminal.
+    Console(Console),
     /// Read all of a trace and say whether it is intact
     ///
     /// Every block is decoded. What is damaged is listed, and the exit code is 4.
@@ -124,6 +136,29 @@ pub struct Events {
     /// How each event is written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+}
+
+/// `screen`.
+#[derive(Args, Debug)]
+pub struct Screen {
+    /// The trace
+    pub file: PathBuf,
+    /// As it was so long after the start, for instance 1.5s or 20ms
+    #[arg(long, value_name = "TIME", value_parser = super::guest::moment, conflicts_with = "event")]
+    pub at: Option<Duration>,
+    /// As it was after event N, counted from 0
+    #[arg(long, value_name = "N")]
+    pub event: Option<u64>,
+}
+
+/// `console`.
+#[derive(Args, Debug)]
+pub struct Console {
+    /// The trace
+    pub file: PathBuf,
+    /// Write the bytes as the guest did; not to a terminal
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// How an event is written.

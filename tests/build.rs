@@ -10,7 +10,7 @@ use std::{env, fs};
 use toolchain::{Error, Toolchain, package};
 
 /// Kernels over the runtime of the built-in guests, of one C file each.
-const KERNELS: &[&str] = &["instructions", "unknown-instruction", "virtio"];
+const KERNELS: &[&str] = &["instructions", "unknown-instruction", "virtio", "typing"];
 
 /// Flat 16-bit images of one assembly file each.
 const FLAT: &[&str] = &["instructions-16"];

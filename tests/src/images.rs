@@ -19,3 +19,5 @@ pub const UNKNOWN_INSTRUCTION: &[u8] = image!("unknown-instruction.elf");
 pub const SHOOTDOWN: &[u8] = image!("shootdown");
 /// The first process of a Linux guest, a script for busybox.
 pub const INIT: &[u8] = include_bytes!("../guests/linux/init");
+/// Echoes what is typed: from the serial port there, from the keyboard to the text screen.
+pub const TYPING: &[u8] = image!("typing.elf");

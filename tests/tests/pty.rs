@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
-use vmscope_tests::program;
 use vmscope_tests::skip::kvm_or_skip;
+use vmscope_tests::{images, program};
 
 const ROWS: u16 = 40;
 const COLUMNS: u16 = 120;
@@ -141,6 +141,36 @@ fn a_guest_that_ends_stays_on_the_screen() {
     let mut terminal = Terminal::start(&["hello"]);
     terminal
         .wait("the end", |screen| screen.contains("exited with 0") && screen.contains("Hello from ring 0"));
+    terminal.press("q");
+    assert_eq!(terminal.finish(), 0);
+}
+
+#[test]
+fn keys_go_to_the_guest_while_typing() {
+    if !kvm_or_skip("keys_go_to_the_guest_while_typing") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("typing.elf");
+    std::fs::write(&image, images::TYPING).unwrap();
+    let mut terminal = Terminal::start(&["run", image.to_str().unwrap()]);
+    terminal.wait("the guest", |screen| screen.contains("type here"));
+    terminal.press("\t\t\ti");
+    terminal.wait("typing", |screen| screen.contains("typing to the guest's serial port"));
+    terminal.press("q\x03");
+    terminal.wait("an echo", |screen| screen.contains("[0x71][0x3]"));
+    // Ctrl-]
+    terminal.press("\x1d");
+    terminal.wait("the end of typing", |screen| !screen.contains("typing to"));
+
+    terminal.press("v");
+    terminal.wait("the text screen", |screen| screen.contains("screen: "));
+    terminal.press("i");
+    terminal.wait("typing", |screen| screen.contains("typing to the guest's keyboard"));
+    terminal.press("hello");
+    terminal.wait("an echo", |screen| screen.contains("screen: hello"));
+    terminal.press("\x1d");
+    terminal.wait("the end of typing", |screen| !screen.contains("typing to"));
     terminal.press("q");
     assert_eq!(terminal.finish(), 0);
 }

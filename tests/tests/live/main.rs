@@ -11,4 +11,5 @@ mod guests;
 mod instructions;
 mod recorder;
 mod traps_off;
+mod typing;
 mod virtio;

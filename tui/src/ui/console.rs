@@ -81,14 +81,19 @@ pub(super) fn position(app: &App) -> Line<'static> {
     Line::from(if text.is_empty() { text } else { format!(" {text} ") }).right_aligned()
 }
 
+/// The rows and columns in view, unless all are.
 fn part(app: &App) -> String {
+    if let Mode::Typing = app.mode() {
+        // A narrow pane has no room for both.
+        return String::new();
+    }
     let (screen, part) = (app.screen(), app.screen_part());
-    let mut said = Vec::new();
-    if usize::from(part.rows) < screen.rows().len() {
-        said.push(format!("rows {}-{}", part.row + 1, part.row + part.rows));
+    let rows = format!("{}-{}", part.row + 1, part.row + part.rows);
+    let columns = format!("{}-{}", part.column + 1, part.column + part.columns);
+    match (usize::from(part.rows) < screen.rows().len(), usize::from(part.columns) < screen.columns()) {
+        (false, false) => String::new(),
+        (true, false) => format!("rows {rows}"),
+        (false, true) => format!("columns {columns}"),
+        (true, true) => format!("{rows} × {columns}"),
     }
-    if usize::from(part.columns) < screen.columns() {
-        said.push(format!("columns {}-{}", part.column + 1, part.column + part.columns));
-    }
-    said.join(" ")
 }

@@ -1,5 +1,6 @@
 //! What every pane looks like on a small and on a large terminal, and how keys move through them.
 
+mod console;
 mod synthetic;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};

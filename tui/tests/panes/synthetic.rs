@@ -3,8 +3,8 @@
 use arrayvec::ArrayVec;
 use trace_format::event::{
     Access, Actor, Counter, DeliveryMode, Exit, ExitReason, HostMapping, Ipi, IpiAccepted, IpiEoi, Level,
-    MACHINE, Marker, MsrDirection, Output, PagingMode, Permissions, Shorthand, StopReason, Text, Trap,
-    TrapClass, TrapReturn, VECTOR_SYSCALL, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
+    MACHINE, Marker, MsrDirection, Output, PagingMode, Permissions, Screen, Shorthand, StopReason, Text,
+    Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
 };
 use trace_format::header::{Fact, Symbol};
 use trace_format::{Error, Event, Header, Payload, Reader, Writer};
@@ -38,6 +38,56 @@ pub(crate) fn unfinished(count: usize) -> Result<Vec<u8>, Error> {
     writer.flush()?;
     drop(writer);
     Ok(file)
+}
+
+/// A recording that cannot see everything.
+pub(crate) fn that_does_not_see() -> Result<Vec<u8>, Error> {
+    let not_seen = vec!["IPIs, because KVM plays the local APICs.".into()];
+    Writer::new(Vec::new(), &Header { not_seen, ..header() })?.finish()
+}
+
+/// A memory test on the text screen, after a line on the serial console.
+pub(crate) fn with_screen() -> Result<Reader, Error> {
+    let mut writer = Writer::new(Vec::new(), &Header { guest: "memory-test".into(), vcpus: 1, ..header() })?;
+    let mut builder = Builder { events: Vec::new(), ids: 0 };
+    builder.at(0, 0, Payload::State(VcpuState::Running));
+    let bytes: ArrayVec<u8, 64> = b"memory test: look at the screen\n".iter().copied().collect();
+    builder.at(1_000, 0, Payload::Console(Output { port: 0x3f8, bytes }));
+    builder.exit(2_000, 0, ExitReason::IoOut { port: 0x3f8, size: 1, count: 1, data: 0x0a }, 120);
+    let mut row = |time, row, first, attribute: u8, text: &str| {
+        // Code page 437 has the frame at these places.
+        let byte = |c: char| match c {
+            '─' => 0xc4,
+            '│' => 0xb3,
+            '☺' => 0x01,
+            c => u8::try_from(c).unwrap_or(b'?'),
+        };
+        let cells = text.chars().map(|c| u16::from_le_bytes([byte(c), attribute])).collect();
+        let cursor = Some((6, 20));
+        builder.at(time, MACHINE, Payload::Screen(Screen { columns: 80, row, first, cursor, cells }));
+    };
+    let later = 2_000_000_000;
+    row(later, 0, 0, 0x1f, &format!("{:<80}", "   Memory test ☺"));
+    for line in 1..25 {
+        row(later, line, 0, 0x17, &format!("{:<80}", format!("{line:>2}")));
+    }
+    row(later, 1, 0, 0x17, &"─".repeat(80));
+    row(
+        later + 5,
+        2,
+        4,
+        0x17,
+        "CPU: 1 at 2000 MHz │ Memory: 64 MiB │ everything to the right of here: nothing",
+    );
+    row(later + 10, 24, 50, 0x70, "(ESC) exit  (SPACE) go on ");
+    for percent in [0, 50, 100] {
+        row(later + 20 + percent, 6, 4, 0x1e, &format!("Pass {percent:>3}%"));
+    }
+    builder.exit(2 * later, 0, ExitReason::Halt, 300);
+    for event in &builder.events {
+        writer.append(event)?;
+    }
+    Reader::from_bytes(writer.finish()?)
 }
 
 fn header() -> Header {

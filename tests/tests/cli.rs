@@ -6,6 +6,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 
+use trace_format::event::{MACHINE, Screen};
+use trace_format::{Event, Header, Payload, Writer};
 use vmscope_tests::program;
 
 fn replay(name: &str) -> String {
@@ -43,6 +45,38 @@ fn events_are_a_line_each() {
         assert!(event["time"].is_number() || event["time_ns"].is_number(), "{line}");
     }
     insta::assert_snapshot!("hello-events", text.lines().take(12).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn the_text_screen_is_printed_as_of_any_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("t.vmt");
+    let file = fs::File::create(&trace).unwrap();
+    let mut writer = Writer::new(file, &Header { vcpus: 1, ..Header::default() }).unwrap();
+    for (ms, text) in [(1_u64, "one"), (2, "two"), (3, "\x1b[2J")] {
+        let cells = text.bytes().map(|byte| 0x0700 | u16::from(byte)).collect();
+        let change = Screen { columns: 80, row: 1, first: 2, cursor: None, cells };
+        let event = Event { time: ms * 1_000_000, vcpu: MACHINE, payload: Payload::Screen(change) };
+        writer.append(&event).unwrap();
+    }
+    writer.finish().unwrap();
+    let trace = trace.to_str().unwrap();
+    let screen = |row: &str| format!("\n{row}\n{}", "\n".repeat(23));
+    assert_eq!(program::expect(0, &["screen", trace]), screen("  ←[2J"));
+    assert_eq!(program::expect(0, &["screen", trace, "--at", "2ms"]), screen("  two"));
+    assert_eq!(program::expect(0, &["screen", trace, "--event", "0"]), screen("  one"));
+    assert_eq!(program::expect(1, &["screen", trace, "--at", "0.5ms"]), "");
+    assert_eq!(program::expect(2, &["screen", trace, "--event", "3"]), "");
+    assert_eq!(program::expect(1, &["screen", &replay("hello.vmt")]), "");
+}
+
+#[test]
+fn console_output_is_printed_escaped_or_as_it_was() {
+    let trace = replay("hello.vmt");
+    let text = program::expect(0, &["console", &trace]);
+    assert!(text.contains("Hello from ring 0"), "{text}");
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text}");
+    assert_eq!(program::expect(0, &["console", &trace, "--raw"]).replace('\r', ""), text);
 }
 
 #[test]

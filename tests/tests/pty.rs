@@ -187,6 +187,37 @@ fn a_signal_restores_the_terminal() {
     terminal.finish();
 }
 
+/// The window is closed, or the connection is lost.
+#[test]
+fn a_terminal_that_goes_away_ends_the_program() {
+    let trace = concat!(env!("CARGO_MANIFEST_DIR"), "/../replays/tlb-shootdown-2.vmt");
+    let pty = native_pty_system()
+        .openpty(PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 })
+        .unwrap();
+    let mut command = CommandBuilder::new(program::path());
+    command.args(["replay", trace]);
+    command.env("TERM", "xterm-256color");
+    let mut child = pty.slave.spawn_command(command).unwrap();
+    drop(pty.slave);
+    let mut reader = pty.master.try_clone_reader().unwrap();
+    let mut bytes = [0; 4096];
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("timeline") {
+        let n = reader.read(&mut bytes).unwrap();
+        seen.extend_from_slice(&bytes[..n]);
+    }
+    drop(reader);
+    drop(pty.master);
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it goes on without a terminal");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_replay_is_looked_through() {
     let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/tlb-shootdown-4.vmt");

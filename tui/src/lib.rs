@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 mod embedded;
 pub mod guest;
+mod input;
 pub mod keep;
 pub mod live;
 pub mod model;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crossterm::event::{self, Event, KeyEventKind};
+use crossterm::event::{Event, KeyEventKind};
 
 use crate::app::App;
 use crate::app::action::{Command, Typed};
 use crate::guest::{Guest, Machine};
+use crate::input::Input;
 use crate::keep::Temporary;
 use crate::signals::Signals;
 use crate::terminal::Screen;
@@ -38,6 +39,7 @@ impl Session<'_> {
     pub fn run(mut self) -> anyhow::Result<()> {
         let mut screen = Screen::take().context("cannot take over the terminal")?;
         self.app.resize(screen.size()?);
+        let input = Input::start().context("cannot read the terminal")?;
         let mut stale = true;
         while !self.signals.came() {
             if let Some(guest) = self.guest {
@@ -54,10 +56,12 @@ impl Session<'_> {
                 false if self.app.reader().is_finished() => IDLE,
                 false => GROWING,
             };
-            while event::poll(wait)? {
+            while !self.signals.came()
+                && let Some(event) = input.next(wait)?
+            {
                 stale = true;
                 wait = Duration::ZERO;
-                let command = match event::read()? {
+                let command = match event {
                     Event::Key(key) if key.kind != KeyEventKind::Release => self.app.key(key),
                     Event::Resize(columns, rows) => {
                         self.app.resize((columns, rows).into());

@@ -88,16 +88,21 @@ impl Vcpu {
 
     /// Completes a port or MMIO read or an MSR access that the last exit left open, without running the guest.
     ///
+    /// An exit that comes of it is the next of the same instruction: the write that follows the read of `or [mem], eax`
+    /// or the next element of a string; KVM carries on with at most 1024 of those. It must be handled as any other, and
+    /// then completed.
+    ///
     /// # Errors
     /// When `KVM_RUN` fails.
-    pub(crate) fn complete_pending(&mut self) -> Result<()> {
+    pub(crate) fn complete_pending(&mut self) -> Result<Option<Exit>> {
         self.fd.get_kvm_run().immediate_exit = 1;
         let outcome = self.fd.run().map(drop);
-        self.fd.get_kvm_run().immediate_exit = 0;
+        let run = self.fd.get_kvm_run();
+        run.immediate_exit = 0;
         match outcome {
-            Err(e) if e.errno() == libc::EINTR => Ok(()),
+            Err(e) if e.errno() == libc::EINTR => Ok(None),
             Err(e) => Err(Error::kvm("KVM_RUN", e)),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Some(Exit::read(run))),
         }
     }
 

@@ -302,12 +302,28 @@ impl VcpuThread {
         }
     }
 
+    /// Brings the instruction whose exit was handled last to its end, so that the registers are what they should be.
+    fn settle(&mut self) -> Result<()> {
+        while let Some(exit) = self.vcpu.complete_pending()? {
+            let timing = self.begin();
+            self.handle(exit, timing)?;
+        }
+        Ok(())
+    }
+
+    /// Starts to record outside an exit.
+    fn begin(&mut self) -> Timing {
+        self.close_exit();
+        self.recording = true;
+        self.lane.leave_guest()
+    }
+
     /// Stays out of the guest until somebody wants something.
     fn park(&mut self) -> Result<()> {
         if !self.parked {
             self.parked = true;
             // An answer to a port or MMIO read goes into the registers only now.
-            self.vcpu.complete_pending()?;
+            self.settle()?;
             self.flush_console();
         }
         self.wait();

@@ -6,7 +6,6 @@ use super::{Activity, VcpuThread};
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
 use crate::probe::Stepped;
-use crate::recorder::Timing;
 
 /// Something to do on a vCPU's own thread, out of the guest.
 pub(crate) type Request = Box<dyn FnOnce(&mut VcpuThread) + Send>;
@@ -54,7 +53,7 @@ impl VcpuThread {
                 Stepped::Exit(exit) => {
                     let repeats = matches!(exit, Exit::Interrupted | Exit::InterruptWindow);
                     self.handle(exit, timing)?;
-                    self.vcpu.complete_pending()?;
+                    self.settle()?;
                     if !repeats && (self.vcpu.rip() != from || self.activity != Activity::Running) {
                         return Ok(());
                     }
@@ -62,12 +61,5 @@ impl VcpuThread {
             }
         }
         Ok(())
-    }
-
-    /// Starts to record outside an exit.
-    fn begin(&mut self) -> Timing {
-        self.close_exit();
-        self.recording = true;
-        self.lane.leave_guest()
     }
 }

@@ -34,7 +34,7 @@ impl VcpuThread {
 
     fn init(&mut self) -> Result<()> {
         let (regs, sregs) = self.reset;
-        self.vcpu.complete_pending()?;
+        self.settle()?;
         self.vcpu.set_sregs(&sregs);
         self.vcpu.set_regs(&regs);
         // Nothing that was on its way survives an INIT.

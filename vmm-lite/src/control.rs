@@ -4,7 +4,9 @@
 //! several of them can be attached together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
 use trace_format::event::{
     Access, Actor, HostMapping, Marker, Payload, StopReason, Text, Walk, WalkCause, WalkOutcome,
 };
@@ -16,6 +18,9 @@ use crate::probe::{Owner, Roles, hide};
 use crate::vcpu::{Activity, VcpuThread};
 
 pub use kvm_bindings::{kvm_regs as GeneralRegisters, kvm_sregs as SystemRegisters};
+
+/// How long a vCPU may take to answer before it is reminded.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A handle to a running guest; clones are handles to the same.
 #[derive(Clone, Debug)]
@@ -303,7 +308,14 @@ impl Control {
         });
         shared.requests.send(request).map_err(|_| ended("reach the vCPU"))?;
         shared.notify();
-        answered.recv().map_err(|_| ended("reach the vCPU"))
+        loop {
+            match answered.recv_timeout(PATIENCE) {
+                Ok(result) => return Ok(result),
+                // It may be in a step that runs on for ever; see `VcpuThread::interruptibly`.
+                Err(RecvTimeoutError::Timeout) => shared.insist(),
+                Err(RecvTimeoutError::Disconnected) => return Err(ended("reach the vCPU")),
+            }
+        }
     }
 
     /// The stretches of guest physical memory behind a stretch of guest virtual memory: gva, gpa, and which part of

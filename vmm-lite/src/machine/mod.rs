@@ -126,6 +126,12 @@ impl VcpuShared {
             thread.unpark();
         }
     }
+
+    /// The same, and out of a step too, which interrupts leave alone: they would come again before it is done.
+    pub(crate) fn insist(&self) {
+        self.notify();
+        self.kick.kick();
+    }
 }
 
 impl Machine {
@@ -194,7 +200,7 @@ impl Machine {
     pub(crate) fn stop(&self, why: StopReason) {
         if self.run.change(MachineState::Stopped { why: why.clone() }, |_| true) {
             self.record(Payload::State(VcpuState::Stopped { why }));
-            self.notify_all();
+            self.vcpus.iter().for_each(VcpuShared::insist);
             self.timekeeper.poke();
         }
     }
@@ -210,7 +216,7 @@ impl Machine {
         let paused = self.run.change(MachineState::Paused { by }, |state| *state == MachineState::Running);
         if paused {
             self.record(Payload::State(VcpuState::Paused { by }));
-            self.notify_all();
+            self.vcpus.iter().for_each(VcpuShared::insist);
         }
         paused
     }

@@ -81,6 +81,16 @@ impl RunState {
         self.lock().state.clone()
     }
 
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(self.lock().state, MachineState::Stopped { .. })
+    }
+
+    /// The vCPU that runs alone, and the generation since which it does.
+    pub(crate) fn alone(&self) -> Option<(u8, u64)> {
+        let inner = self.lock();
+        inner.alone.map(|vcpu| (vcpu, self.generation()))
+    }
+
     /// What vCPU `vcpu` has to do. When it is to park it counts as parked from now on.
     pub(crate) fn order(&self, vcpu: u8) -> Order {
         let mut inner = self.lock();

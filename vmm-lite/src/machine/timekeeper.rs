@@ -8,10 +8,8 @@ use trace_format::event::{Actor, StopReason};
 use super::{Machine, MachineState, lock};
 use crate::recorder::Flusher;
 
-/// How long to sleep when no timer runs; a poke ends it.
-const FOREVER: Duration = Duration::from_secs(3600);
-
-/// How often to look at the text screen, and whether the trace can still be written.
+/// How often to look at the text screen, whether the trace can still be written, and whether a vCPU that steps alone comes
+/// to an end.
 const WATCH: Duration = Duration::from_millis(50);
 
 /// Wakes the machine's timer thread.
@@ -45,6 +43,7 @@ impl Timekeeper {
 /// Runs until the machine stops. While the guest is paused its timers wait.
 pub(crate) fn keep_time(machine: &Machine) {
     let mut watched = Instant::now();
+    let mut stepping = Stepping { alone: None, since_ns: 0 };
     loop {
         let state = machine.run.state();
         if matches!(state, MachineState::Stopped { .. }) {
@@ -67,9 +66,34 @@ pub(crate) fn keep_time(machine: &Machine) {
         }
         let timers = if state == MachineState::Running { expire(machine, now) } else { None };
         let next = timers.into_iter().chain(machine.timekeeper.timeout_ns).min();
-        let length = next.map_or(FOREVER, |at| Duration::from_nanos(at.saturating_sub(machine.clock.now())));
+        stepping.nudge(machine, now);
+        let length = next.map_or(WATCH, |at| Duration::from_nanos(at.saturating_sub(machine.clock.now())));
         if !length.is_zero() {
-            machine.timekeeper.sleep(if recording.is_some() { length.min(WATCH) } else { length });
+            machine.timekeeper.sleep(length.min(WATCH));
+        }
+    }
+}
+
+/// The vCPU that was alone at the last look.
+///
+/// A step should be over in microseconds. Where KVM does not report it, or a guest sees to that, the vCPU runs on while
+/// the others wait for it.
+struct Stepping {
+    alone: Option<(u8, u64)>,
+    since_ns: u64,
+}
+
+impl Stepping {
+    fn nudge(&mut self, machine: &Machine, now: u64) {
+        let alone = machine.run.alone();
+        if alone != self.alone {
+            (self.alone, self.since_ns) = (alone, now);
+        } else if let Some((vcpu, _)) = alone
+            && now.saturating_sub(self.since_ns) >= WATCH.as_nanos() as u64
+            && let Some(vcpu) = machine.vcpus.get(usize::from(vcpu))
+        {
+            self.since_ns = now;
+            vcpu.insist();
         }
     }
 }

@@ -9,9 +9,6 @@ use crate::probe::frame::Frame;
 
 const VECTOR_DB: u8 = 1;
 
-/// How often an instruction is tried again that was interrupted before it was done.
-const MOST_INTERRUPTIONS: u32 = 64;
-
 /// How a step ended.
 #[derive(Debug)]
 pub(crate) enum Stepped {
@@ -66,20 +63,15 @@ impl Probes {
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
         cx.vcpu.set_debug(debug)?;
         let from = cx.vcpu.rip();
-        let mut interruptions = 0;
-        loop {
-            let exit = cx.vcpu.run()?;
-            match exit {
-                // Not every host reports a step over IRETQ: then the guest runs on until somebody wants something.
-                Exit::Interrupted if cx.vcpu.rip() != from => return Ok(Stepped::Done),
-                Exit::Interrupted if interruptions < MOST_INTERRUPTIONS => interruptions += 1,
-                Exit::Debug { exception: 1, pc, .. } if Some(pc) == bounce => {
-                    self.undo_trap(cx)?;
-                    return Ok(Stepped::Done);
-                }
-                Exit::Debug { exception: 1, .. } => return Ok(Stepped::Done),
-                exit => return Ok(Stepped::Exit(exit)),
+        match cx.vcpu.run()? {
+            // Not every host reports every step, over IRETQ say: then the guest runs on until it is interrupted.
+            Exit::Interrupted if cx.vcpu.rip() != from => Ok(Stepped::Done),
+            Exit::Debug { exception: 1, pc, .. } if Some(pc) == bounce => {
+                self.undo_trap(cx)?;
+                Ok(Stepped::Done)
             }
+            Exit::Debug { exception: 1, .. } => Ok(Stepped::Done),
+            exit => Ok(Stepped::Exit(exit)),
         }
     }
 

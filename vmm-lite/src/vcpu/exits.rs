@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::irq::{Effect, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST};
 use crate::kvm::{Exit, IA32_LSTAR};
 use crate::machine::lock;
-use crate::probe::{Stepped, Verdict};
+use crate::probe::{Probes, Stepped, Verdict};
 use crate::recorder::Timing;
 
 /// The IOAPIC's registers, gpa.
@@ -388,10 +388,10 @@ impl VcpuThread {
             return Ok(()); // the run has ended
         }
         let from = self.vcpu.rip();
-        let (probes, mut cx) = self.probing(now);
-        let stepped = probes.step_natively(&mut cx);
+        let stepped = self.interruptibly(now, Probes::step_natively);
         machine.run.release_others();
         machine.notify_all();
+        let Some(stepped) = stepped else { return Ok(()) };
         match stepped? {
             Stepped::Done => Ok(()),
             // The instruction faulted, and the next breakpoint is at the handler: the guest meets it again in an exit

@@ -5,13 +5,16 @@ use trace_format::event::{Actor, Debugger, Payload};
 use super::{Activity, VcpuThread};
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
-use crate::probe::Stepped;
+use crate::probe::{Context, Probes, Stepped};
 
 /// Something to do on a vCPU's own thread, out of the guest.
 pub(crate) type Request = Box<dyn FnOnce(&mut VcpuThread) + Send>;
 
 /// How many exits one step may take: a string instruction of a few pages, or a first touch that repeats it.
 const MOST_EXITS: usize = 64;
+/// How often a step may be interrupted before it has got anywhere. Nothing but impatience interrupts it while the guest
+/// is paused.
+const MOST_INTERRUPTIONS: usize = 3;
 
 impl VcpuThread {
     pub(crate) fn vcpu(&mut self) -> &mut crate::kvm::Vcpu {
@@ -41,16 +44,24 @@ impl VcpuThread {
     }
 
     fn step_through(&mut self, from: u64) -> Result<()> {
+        let mut interruptions = 0;
         for _ in 0..MOST_EXITS {
             let timing = self.begin();
             let now = self.now(timing);
-            let (probes, mut cx) = self.probing(now);
-            match probes.step(&mut cx)? {
+            let Some(stepped) = self.interruptibly(now, Probes::step) else { return Ok(()) };
+            match stepped? {
                 Stepped::Done if self.vcpu.rip() != from => return Ok(()),
                 // The first touch of a page repeats a step at the same place on some hosts; so does an instruction
                 // that jumps to itself.
                 Stepped::Done => {}
+                Stepped::Exit(Exit::Interrupted) if interruptions == MOST_INTERRUPTIONS => {
+                    return Err(Error::HostCannot {
+                        operation: "step the guest",
+                        why: "KVM does not get past this instruction",
+                    });
+                }
                 Stepped::Exit(exit) => {
+                    interruptions += usize::from(exit == Exit::Interrupted);
                     let repeats = matches!(exit, Exit::Interrupted | Exit::InterruptWindow);
                     self.handle(exit, timing)?;
                     self.settle()?;
@@ -61,5 +72,21 @@ impl VcpuThread {
             }
         }
         Ok(())
+    }
+
+    /// Steps with `how` in a way that others can interrupt: what was meant to be one instruction may run for ever. None
+    /// if the run has ended.
+    pub(super) fn interruptibly(
+        &mut self,
+        now: u64,
+        how: impl FnOnce(&mut Probes, &mut Context<'_>) -> Result<Stepped>,
+    ) -> Option<Result<Stepped>> {
+        // Who ends the run insists once: before this look, or after it with a kick. Everybody else who waits for this
+        // vCPU insists until it answers.
+        if self.machine.run.is_stopped() {
+            return None;
+        }
+        let (probes, mut cx) = self.probing(now);
+        Some(how(probes, &mut cx))
     }
 }

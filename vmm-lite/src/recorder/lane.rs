@@ -12,7 +12,7 @@ use trace_format::event::{Event, Exit, ExitReason, Lost, LostReason, Payload};
 use super::clock::Clock;
 
 /// Events that fit into a ring.
-const RING_EVENTS: usize = 8192;
+pub(super) const RING_EVENTS: usize = 8192;
 /// How long a vCPU sleeps between two looks at a full ring.
 const FULL_WAIT: Duration = Duration::from_micros(50);
 /// The floor of a lane whose vCPU is in the guest: whatever it pushes next happens after the present moment.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use trace_format::{Header, Writer};
 
 use super::clock::Clock;
-use super::lane::{IDLE, Lane, LaneEnd, OnFull};
+use super::lane::{IDLE, Lane, LaneEnd, OnFull, RING_EVENTS};
 use super::merge::Merge;
 use crate::error::{Error, Result};
 
@@ -176,7 +176,8 @@ impl Work {
             let floor = if ending { u64::MAX } else { self.floor(&lanes) };
             let mut drained = 0;
             for (n, lane) in lanes.iter_mut().enumerate() {
-                while let Ok(event) = lane.consumer.pop() {
+                // No more than were there when the floor was taken: a vCPU may push as fast as this takes.
+                for event in std::iter::from_fn(|| lane.consumer.pop().ok()).take(RING_EVENTS) {
                     merge.push(n, event);
                     drained += 1;
                 }

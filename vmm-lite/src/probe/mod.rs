@@ -242,13 +242,16 @@ impl Probes {
 
     /// Whether there is an `INT3` of one byte in guest memory.
     fn is_int3(&self, gva: u64, cx: &mut Context<'_>) -> bool {
-        self.code(gva, cx) == Some([INT3])
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let mut byte = [0];
+        paging.read(cx.memory.map(), gva, &mut byte) == 1 && byte == [INT3]
     }
 
-    fn code<const N: usize>(&self, gva: u64, cx: &mut Context<'_>) -> Option<[u8; N]> {
+    /// Whether the guest has an `INT 3` of two bytes there, with a breakpoint of ours on it or not.
+    fn is_int_3(&self, gva: u64, cx: &mut Context<'_>) -> bool {
         let paging = self.shared.paging(&cx.vcpu.sregs());
-        let mut bytes = [0; N];
-        (paging.read(cx.memory.map(), gva, &mut bytes) == N).then_some(bytes)
+        let mut bytes = [0; 2];
+        read_code(cx.memory, &paging, &self.table, gva, &mut bytes) == 2 && bytes == [0xcd, 0x03]
     }
 
     /// The guest is at a breakpoint of ours.
@@ -312,10 +315,8 @@ impl Probes {
             let own = site.as_ref().is_some_and(|site| site.original == INT3);
             let site = site.filter(|_| !own);
             // Neither `INT3` nor `INT 3`: a breakpoint of ours that was taken away a moment ago.
-            let gone = site.is_none()
-                && !own
-                && !self.is_int3(pc, cx)
-                && self.code(pc.wrapping_sub(1), cx) != Some([0xcd, 0x03]);
+            let gone =
+                site.is_none() && !own && !self.is_int3(pc, cx) && !self.is_int_3(pc.wrapping_sub(1), cx);
             if site.is_some() || gone {
                 let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
                 let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };

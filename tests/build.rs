@@ -12,6 +12,9 @@ use toolchain::{Error, Toolchain, package};
 /// Kernels over the runtime of the built-in guests, of one C file each.
 const KERNELS: &[&str] = &["instructions", "unknown-instruction", "virtio", "typing"];
 
+/// One of several.
+const HOSTILE: &[&str] = &["hostile/main.c", "hostile/devices.c", "hostile/cpu.c", "hostile/interrupts.c"];
+
 /// Flat 16-bit images of one assembly file each.
 const FLAT: &[&str] = &["instructions-16"];
 
@@ -54,6 +57,10 @@ fn build() -> Result<(), Error> {
         objects.extend_from_slice(&runtime);
         toolchain.link_kernel(name, &objects)?;
     }
+    let mut objects = toolchain.compile_all(HOSTILE)?;
+    objects.extend_from_slice(&runtime);
+    toolchain.watch("../tests/guests", "hostile/hostile.h");
+    toolchain.link_kernel("hostile", &objects)?;
     for name in FLAT {
         toolchain.link_flat(name, &toolchain.compile_all(&[&format!("{name}.S")])?)?;
     }

@@ -14,6 +14,8 @@ pub const INSTRUCTIONS_16: &[u8] = image!("instructions-16.bin");
 pub const VIRTIO: &[u8] = image!("virtio.elf");
 /// Executes in ring 0 what nobody carries out for such a KVM.
 pub const UNKNOWN_INSTRUCTION: &[u8] = image!("unknown-instruction.elf");
+/// Does one hostile thing for ever: `action=NAME`; see `guests/hostile/main.c`.
+pub const HOSTILE: &[u8] = image!("hostile.elf");
 
 /// A Linux program whose threads take pages away from each other; empty if it could not be linked statically.
 pub const SHOOTDOWN: &[u8] = image!("shootdown");

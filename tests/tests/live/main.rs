@@ -8,6 +8,7 @@ mod control;
 mod doctor;
 mod errors;
 mod guests;
+mod hostile;
 mod instructions;
 mod recorder;
 mod traps_off;

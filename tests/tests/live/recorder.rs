@@ -1,5 +1,6 @@
 //! A trace survives whatever ends its run.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -11,22 +12,27 @@ use vmscope_tests::program;
 use vmscope_tests::run::Guest;
 use vmscope_tests::skip::kvm_or_skip;
 
-/// Starts a recording that would take minutes, and waits until some of it is in the file.
+/// Starts a recording that would take hours, and waits until it is well under way.
 fn record(trace: &Path) -> Child {
     let path = trace.to_str().unwrap();
-    let mut child = program::command(&["record", "exit-storm", "--append", "count=1000000000", "-o", path])
+    let mut child = program::command(&["record", "exit-storm", "--append", "count=4000000000", "-o", path])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
+    let mut first = None;
     loop {
-        if Reader::open(trace).is_ok_and(|reader| reader.len() > 1000) {
+        // Whole events, and more of them than at the look before: none of those is the block that is being written.
+        let whole =
+            Reader::open(trace).and_then(|mut reader| verify(&mut reader)).map_or(0, |found| found.events);
+        if whole > *first.get_or_insert(whole) && first > Some(1000) {
             return child;
         }
+        first = first.filter(|first| *first > 1000);
         if Instant::now() > deadline || child.try_wait().unwrap().is_some() {
             drop(child.kill());
-            panic!("nothing was recorded");
+            panic!("nothing was recorded: {:?}", child.wait_with_output());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -56,9 +62,9 @@ fn signals_leave_a_finished_trace() {
     for number in [libc::SIGINT, libc::SIGTERM] {
         let directory = tempfile::tempdir().unwrap();
         let trace = directory.path().join("t.vmt");
-        let mut child = record(&trace);
+        let child = record(&trace);
         signal(&child, number);
-        child.wait().unwrap();
+        drop(child.wait_with_output().unwrap());
         let mut reader = Reader::open(&trace).unwrap();
         let found = verify(&mut reader).unwrap();
         assert!(found.is_sound() && found.finished, "signal {number}: {found:?}");
@@ -74,9 +80,10 @@ fn a_killed_recorder_leaves_a_readable_trace() {
     }
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("t.vmt");
-    let mut child = record(&trace);
+    let child = record(&trace);
     signal(&child, libc::SIGKILL);
-    child.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGKILL), "it has ended by itself: {output:?}");
     let found = verify(&mut Reader::open(&trace).unwrap()).unwrap();
     assert!(!found.finished && found.events > 1000, "{found:?}");
     assert_eq!((found.out_of_order, found.wrong_summaries), (0, 0));

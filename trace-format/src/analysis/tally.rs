@@ -224,3 +224,22 @@ impl Tally {
         self.irqs.entry(source.to_string()).or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Counter, Text};
+
+    #[test]
+    fn counters_with_names_made_up_are_bounded() {
+        let mut tally = Tally::default();
+        let mut count = |name: &str, value| {
+            let name = Text::from(name).unwrap();
+            tally.add(&Event { time: 0, vcpu: 0, payload: Payload::Counter(Counter { name, value }) });
+        };
+        (0..10_000).for_each(|n| count(&format!("counter {n}"), n));
+        count("counter 0", 77);
+        assert_eq!(tally.guest.counters.len(), MAX_COUNTERS);
+        assert_eq!(tally.guest.counters["counter 0"], 77, "those that are kept go on counting");
+    }
+}

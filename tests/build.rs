@@ -10,7 +10,7 @@ use std::{env, fs};
 use toolchain::{Error, Toolchain, package};
 
 /// Kernels over the runtime of the built-in guests, of one C file each.
-const KERNELS: &[&str] = &["instructions", "unknown-instruction", "virtio", "typing"];
+const KERNELS: &[&str] = &["instructions", "interrupts", "unknown-instruction", "virtio", "typing"];
 
 /// One of several.
 const HOSTILE: &[&str] = &["hostile/main.c", "hostile/devices.c", "hostile/cpu.c", "hostile/interrupts.c"];

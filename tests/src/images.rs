@@ -12,6 +12,8 @@ pub const INSTRUCTIONS: &[u8] = image!("instructions.elf");
 pub const INSTRUCTIONS_16: &[u8] = image!("instructions-16.bin");
 /// Drives the virtio console, and the virtio block device if there is one.
 pub const VIRTIO: &[u8] = image!("virtio.elf");
+/// Takes an interrupt of every kind, and halts.
+pub const INTERRUPTS: &[u8] = image!("interrupts.elf");
 /// Executes in ring 0 what nobody carries out for such a KVM.
 pub const UNKNOWN_INSTRUCTION: &[u8] = image!("unknown-instruction.elf");
 /// Does one hostile thing for ever: `action=NAME`; see `guests/hostile/main.c`.

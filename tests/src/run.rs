@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trace_format::event::{Exit, ExitReason, Payload, StopReason};
 use trace_format::{Event, Header, Kind, Reader};
-use vmm_lite::{Config, Image, Outcome, TrapSelection, Vm, guests};
+use vmm_lite::{Config, Image, Irqchip, Outcome, TrapSelection, Vm, guests};
 
 /// A guest to run: what is not set is as `vmscope record` has it.
 #[derive(Clone, Debug)]
@@ -89,6 +89,13 @@ impl Guest {
     #[must_use]
     pub fn traps(mut self, traps: TrapSelection) -> Self {
         self.config.traps = traps;
+        self
+    }
+
+    /// With these interrupt controllers in KVM.
+    #[must_use]
+    pub fn irqchip(mut self, irqchip: Irqchip) -> Self {
+        self.config.irqchip = irqchip;
         self
     }
 

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::calibration;
-use crate::config::Config;
+use crate::config::{Config, Irqchip};
 use crate::error::Result;
+use crate::irqchip::Plan;
 use crate::kvm::Host;
 use crate::memory::Memory;
 use crate::vm::{load, make_vcpus};
@@ -19,8 +20,9 @@ pub fn run_bare(config: &Config) -> Result<(Duration, u64)> {
     let calibration = calibration::calibrate(&host)?;
     let memory = Memory::new(config.memory_bytes)?;
     let loaded = load(config, &memory)?;
+    let plan = Plan::new(&host, Irqchip::User, &calibration, config.vcpus, false)?;
     let vm = host.create_vm(memory)?;
-    let mut made = make_vcpus(&host, &vm, config, &calibration, &loaded, &[])?;
+    let mut made = make_vcpus(&host, &vm, config, &calibration, &plan, &loaded, &[])?;
     let mut exits = 0;
     let start = Instant::now();
     if let Some(vcpu) = made.vcpus.first_mut() {

@@ -61,9 +61,16 @@ pub enum Irqchip {
     /// The monitor: every access, IPI and EOI is seen.
     #[default]
     User,
-    /// KVM plays the local APICs, the monitor the others.
+    /// KVM plays the local APICs, the monitor the others: much of what interrupts do happens where the monitor does
+    /// not see it, and the trace's header says what ([`trace_format::Header::not_seen`]). Faster.
+    ///
+    /// KVM halts vCPUs by itself. So a run does not end when every vCPU is halted and nothing can wake one, and a
+    /// vCPU's activity is as it was when the vCPU was last interrupted, at a pause say. The timers of KVM's local
+    /// APICs go on while the guest is paused. While a vCPU is stepped it takes no interrupts, on hosts whose KVM can
+    /// hold them back (`KVM_GUESTDBG_BLOCKIRQ`, Linux 5.15); on others a step may lead into a handler.
     Split,
-    /// KVM plays all of them.
+    /// KVM plays all of them, and the 8254 timer: the same, and accesses to them and their interrupts are not seen
+    /// either.
     Kernel,
 }
 

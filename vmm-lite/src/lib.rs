@@ -17,6 +17,8 @@ pub mod firmware;
 pub mod guests;
 pub mod image;
 pub mod irq;
+mod irqchip;
+mod kernel_ipis;
 mod kvm;
 mod machine;
 pub mod memory;

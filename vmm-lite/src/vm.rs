@@ -19,7 +19,9 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::firmware::{self, Description, VirtioSlot};
 use crate::image::{self, Handover, Kind, Loaded};
-use crate::irq::{Chips, Lapic, LapicConfig};
+use crate::irq::Chips;
+use crate::irqchip::Plan;
+use crate::kernel_ipis::{self, Watch};
 use crate::kvm::{Host, Vcpu, VmFd};
 use crate::machine::{Machine, MachineState, Parts, VcpuShared, keep_time, lock};
 use crate::memory::{LOW_END, Memory};
@@ -38,9 +40,11 @@ pub struct Vm {
     machine: Arc<Machine>,
     threads: Vec<JoinHandle<()>>,
     timekeeper: JoinHandle<()>,
+    /// Reads the IPIs that do not come to the monitor.
+    ipis: Option<Watch>,
     recorder: Option<Recorder>,
     // Last: the slots go after the vCPUs that use them.
-    _vm: VmFd,
+    _vm: Arc<VmFd>,
 }
 
 /// How a run ended.
@@ -66,9 +70,11 @@ impl Vm {
         let host = Host::open()?;
         let calibration = calibration::calibrate(&host)?;
         let memory = Memory::new(config.memory_bytes)?;
+        let plan = Plan::new(&host, config.irqchip, &calibration, config.vcpus, config.trace.is_some())?;
         let loaded = load(&config, &memory)?;
-        let vm = host.create_vm(memory.clone())?;
-        let made = make_vcpus(&host, &vm, &config, &calibration, &loaded, &slots)?;
+        let vm = Arc::new(host.create_vm(memory.clone())?);
+        plan.prepare(&vm, level_lines(&slots))?;
+        let made = make_vcpus(&host, &vm, &config, &calibration, &plan, &loaded, &slots)?;
 
         let clock = Clock::start();
         let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
@@ -83,7 +89,7 @@ impl Vm {
             host: facts::host(&host),
             calibration: facts::calibration(&calibration, &made.hidden),
             recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
-            not_seen: not_seen(&loaded),
+            not_seen: not_seen(&loaded).chain(plan.not_seen()).collect(),
             symbols: loaded.symbols.clone().into(),
         };
         let mut recorder = match &config.trace {
@@ -96,12 +102,13 @@ impl Vm {
         };
         let machine_lane = lanes.pop().unwrap_or_else(|| Lane::off(trace_format::event::MACHINE, clock));
 
-        let (shared, requests) = shared_vcpus(&config, &calibration, made.tsc_khz);
+        let (shared, requests) = shared_vcpus(&config, &plan, made.tsc_khz);
         let sizes = MemorySizes {
             below_4g: config.memory_bytes.min(LOW_END),
             above_4g: config.memory_bytes.saturating_sub(LOW_END),
         };
         let items = firmware::configuration::items(config.vcpus, config.memory_bytes, &config.append);
+        let (source, opened) = plan.tracepoint().map(kernel_ipis::prepare).unzip();
         let machine = Arc::new(Machine::new(Parts {
             header,
             memory,
@@ -116,8 +123,13 @@ impl Vm {
                 config.traps,
                 made.physical_bits,
                 made.one_gib_pages,
+                plan.block_interrupts,
+                plan.unseen_interrupts(),
             )),
             vcpus: shared,
+            sink: plan.sink(&vm),
+            local_apic: plan.local_apic(),
+            ipis: source,
             bus: PortBus::new(chips(config.vcpus, &slots), sizes, items, unix_ns, clock.now()),
             mmio,
             lane: machine_lane,
@@ -129,18 +141,30 @@ impl Vm {
                 let machine = Arc::clone(&machine);
                 move || keep_time(&machine)
             })?,
-            machine: Arc::clone(&machine),
+            machine,
             threads: Vec::new(),
+            ipis: None,
             recorder,
             _vm: vm,
         };
-        let started_all = started.start_vcpus(made, requests, lanes, loaded.entry);
+        let started_all = started
+            .watch_ipis(opened)
+            .and_then(|()| started.start_vcpus(made, requests, lanes, loaded.entry));
         if let Err(error) = started_all {
             // Those that did start must not go on without the others.
             started.machine.fail(error);
             return Err(started.wait()?.failure.unwrap_or(Error::Panicked { thread: "vCPU" }));
         }
         Ok(started)
+    }
+
+    /// Starts to read the IPIs that do not come to the monitor, if there is a way.
+    fn watch_ipis(&mut self, opened: Option<kernel_ipis::Opened>) -> Result<()> {
+        let lane = self.recorder.as_mut().and_then(Recorder::late_lane);
+        if let Some((opened, lane)) = opened.zip(lane) {
+            self.ipis = Some(Watch::start(opened, lane, Arc::clone(&self.machine))?);
+        }
+        Ok(())
     }
 
     fn start_vcpus(
@@ -173,7 +197,7 @@ impl Vm {
     /// # Errors
     /// When a thread of the monitor panicked, or the trace could not be written.
     pub fn wait(self) -> Result<Outcome> {
-        let Self { machine, threads, timekeeper, recorder, _vm } = self;
+        let Self { machine, threads, timekeeper, ipis, recorder, _vm } = self;
         let mut panicked = false;
         for thread in threads {
             // A thread that panicked cannot have stopped the others.
@@ -184,6 +208,7 @@ impl Vm {
         }
         machine.stop(StopReason::HostError); // none but if all threads ended by themselves, which they do not
         panicked |= timekeeper.join().is_err();
+        panicked |= ipis.is_some_and(Watch::finish);
         machine.record_screen();
         let duration_ns = machine.clock.now();
         *lock(&machine.lane) = Lane::off(trace_format::event::MACHINE, machine.clock);
@@ -238,10 +263,10 @@ pub(crate) fn load(config: &Config, memory: &Memory) -> Result<Loaded> {
     Ok(loaded)
 }
 
-/// What the trace will not show, for its header.
-fn not_seen(loaded: &Loaded) -> Vec<String> {
+/// What the trace will not show of the image, for its header.
+fn not_seen(loaded: &Loaded) -> impl Iterator<Item = String> {
     let symbols = (loaded.no_symbols.iter()).filter(|_| loaded.symbols.is_empty());
-    symbols.map(|why| format!("names of the guest's code: {why}")).collect()
+    symbols.map(|why| format!("names of the guest's code: {why}"))
 }
 
 /// A console always, and a block device if there is a disk.
@@ -258,12 +283,16 @@ fn chips(vcpus: u8, virtio: &[VirtioSlot]) -> Chips {
     const PORT_ELCR: [u16; 2] = [0x4d0, 0x4d1];
     // The IOAPIC's id must be none of the local APICs'.
     let mut chips = Chips::new(vcpus);
-    let levels = virtio.iter().fold(0_u16, |levels, slot| levels | 1 << (slot.irq & 15));
-    for (port, levels) in PORT_ELCR.into_iter().zip(levels.to_le_bytes()) {
+    for (port, levels) in PORT_ELCR.into_iter().zip(level_lines(virtio).to_le_bytes()) {
         // Nothing is in service yet that this could end.
         chips.pic.write(port, levels);
     }
     chips
+}
+
+/// The ISA lines that firmware makes level-triggered, a bit each.
+fn level_lines(virtio: &[VirtioSlot]) -> u16 {
+    virtio.iter().fold(0, |levels, slot| levels | 1 << (slot.irq & 15))
 }
 
 /// vCPUs that have been made and not started.
@@ -282,6 +311,7 @@ pub(crate) fn make_vcpus(
     vm: &VmFd,
     config: &Config,
     calibration: &Calibration,
+    plan: &Plan,
     loaded: &Loaded,
     virtio: &[VirtioSlot],
 ) -> Result<Made> {
@@ -302,8 +332,12 @@ pub(crate) fn make_vcpus(
     for number in 0..config.vcpus {
         let mut vcpu = vm.create_vcpu(number)?;
         made.tsc_khz = vcpu.tsc_khz();
-        let offer =
-            Offer { vcpus: config.vcpus, x2apic: calibration.x2apic, tsc_deadline: made.tsc_khz != 0, hides };
+        let offer = Offer {
+            vcpus: config.vcpus,
+            x2apic: plan.x2apic,
+            tsc_deadline: plan.tsc_deadline(made.tsc_khz),
+            hides,
+        };
         vcpu.set_cpuid(&cpuid::for_vcpu(&supported, number, offer)?)?;
         made.reset.push((vcpu.regs(), vcpu.sregs()));
         made.vcpus.push(vcpu);
@@ -316,7 +350,7 @@ pub(crate) fn make_vcpus(
     if matches!(loaded.kind, Kind::Elf64 | Kind::Elf32 | Kind::Flat) {
         let info = BootInfo {
             vcpus: config.vcpus,
-            x2apic: calibration.x2apic,
+            x2apic: plan.x2apic,
             tsc_khz: made.tsc_khz,
             command_line: &config.append,
         };
@@ -325,21 +359,11 @@ pub(crate) fn make_vcpus(
     Ok(made)
 }
 
-fn shared_vcpus(
-    config: &Config,
-    calibration: &Calibration,
-    tsc_khz: u64,
-) -> (Vec<VcpuShared>, Vec<Receiver<Request>>) {
+fn shared_vcpus(config: &Config, plan: &Plan, tsc_khz: u64) -> (Vec<VcpuShared>, Vec<Receiver<Request>>) {
     (0..config.vcpus)
         .map(|id| {
-            let lapic = Lapic::new(LapicConfig {
-                id,
-                bsp: id == 0,
-                x2apic: calibration.x2apic,
-                tsc_khz: u32::try_from(tsc_khz).unwrap_or(0),
-            });
             let (sender, receiver) = unbounded();
-            (VcpuShared::new(lapic, sender, first_activity(id)), receiver)
+            (VcpuShared::new(plan.lapic(id, tsc_khz), sender, first_activity(id)), receiver)
         })
         .unzip()
 }

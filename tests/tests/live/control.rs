@@ -8,11 +8,11 @@ use vmm_lite::{Activity, Control, Error, MachineState};
 use vmscope_tests::run::{Guest, Started, symbol};
 use vmscope_tests::skip::kvm_or_skip;
 
-const BY: Actor = Actor::User;
+pub(crate) const BY: Actor = Actor::User;
 /// Rounds that no test lets run to the end, and none could in the time it takes.
 const LONG: &str = "rounds=100000";
 
-fn header(started: &Started) -> Header {
+pub(crate) fn header(started: &Started) -> Header {
     Reader::open(&started.trace).unwrap().header().clone()
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn is_paused(control: &Control) -> bool {
+pub(crate) fn is_paused(control: &Control) -> bool {
     matches!(control.state(), MachineState::Paused { .. })
 }
 
@@ -43,7 +43,7 @@ fn paused_shootdown(vcpus: u8) -> (Started, Control) {
 }
 
 /// Ends the run and looks at what the trace says of it.
-fn stop(started: Started, control: &Control) -> vmscope_tests::run::Run {
+pub(crate) fn stop(started: Started, control: &Control) -> vmscope_tests::run::Run {
     control.stop(BY);
     let run = started.finish();
     assert_eq!(run.outcome.why, StopReason::Ended { by: BY }, "{:?}", run.outcome.failure);

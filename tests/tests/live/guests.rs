@@ -13,7 +13,7 @@ const VECTOR_GP: u16 = 13;
 const VECTOR_PF: u16 = 14;
 
 /// What holds for every trace of every guest.
-fn assert_consistent(run: &Run) {
+pub(crate) fn assert_consistent(run: &Run) {
     run.assert_well();
     let found = verify(&mut Reader::open(&run.trace).unwrap()).unwrap();
     assert!(found.is_sound() && found.finished && found.lost == 0, "{found:?}");
@@ -41,18 +41,35 @@ fn assert_consistent(run: &Run) {
 
 /// The counts that a guest keeps, wherever it keeps them.
 fn assert_counts(run: &Run) {
-    let counted = run.counters();
-    let check = |name: &str, traced: u64| {
-        if let Some(own) = counted.get(name) {
-            assert_eq!(traced, *own, "{name}: the trace has {traced}, the guest counted {own}");
-        }
-    };
-    check("syscalls", run.traps(VECTOR_SYSCALL));
-    check("faults", run.traps(VECTOR_PF));
-    check("divide_errors", run.traps(VECTOR_DE));
-    check("invalid_opcodes", run.traps(VECTOR_UD));
-    check("general_protections", run.traps(VECTOR_GP));
-    check("ipis", run.count(Kind::Ipi));
+    assert_traps_and_exits(run);
+    assert_ipis(run);
+}
+
+/// Those of traps and exits.
+pub(crate) fn assert_traps_and_exits(run: &Run) {
+    check(run, "syscalls", run.traps(VECTOR_SYSCALL));
+    check(run, "faults", run.traps(VECTOR_PF));
+    check(run, "divide_errors", run.traps(VECTOR_DE));
+    check(run, "invalid_opcodes", run.traps(VECTOR_UD));
+    check(run, "general_protections", run.traps(VECTOR_GP));
+    check(
+        run,
+        "mmio_writes",
+        run.exits(|r| matches!(r, ExitReason::MmioWrite { gpa, .. } if *gpa < 0xfec0_0000)),
+    );
+    check(
+        run,
+        "mmio_reads",
+        run.exits(|r| matches!(r, ExitReason::MmioRead { gpa, .. } if *gpa < 0xfec0_0000)),
+    );
+    check(run, "port_writes", run.exits(|r| matches!(r, ExitReason::IoOut { port: 0x80, .. })));
+    // Every page-fault trap has its walk.
+    assert_eq!(run.count(Kind::Walk), run.traps(VECTOR_PF));
+}
+
+/// Those of interrupts between vCPUs.
+fn assert_ipis(run: &Run) {
+    check(run, "ipis", run.count(Kind::Ipi));
     let fixed: BTreeSet<u64> = run
         .events
         .iter()
@@ -62,16 +79,18 @@ fn assert_counts(run: &Run) {
         })
         .collect();
     check(
+        run,
         "ipis_taken",
         run.count_where(
             |p| matches!(p, Payload::IpiAccepted(taken) if !taken.merged && fixed.contains(&taken.id)),
         ),
     );
-    check("mmio_writes", run.exits(|r| matches!(r, ExitReason::MmioWrite { gpa, .. } if *gpa < 0xfec0_0000)));
-    check("mmio_reads", run.exits(|r| matches!(r, ExitReason::MmioRead { gpa, .. } if *gpa < 0xfec0_0000)));
-    check("port_writes", run.exits(|r| matches!(r, ExitReason::IoOut { port: 0x80, .. })));
-    // Every page-fault trap has its walk.
-    assert_eq!(run.count(Kind::Walk), run.traps(VECTOR_PF));
+}
+
+fn check(run: &Run, name: &str, traced: u64) {
+    if let Some(own) = run.counters().get(name) {
+        assert_eq!(traced, *own, "{name}: the trace has {traced}, the guest counted {own}");
+    }
 }
 
 fn run(name: &str, vcpus: u8, append: &str) -> Run {

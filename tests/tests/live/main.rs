@@ -10,6 +10,7 @@ mod errors;
 mod guests;
 mod hostile;
 mod instructions;
+mod irqchip;
 mod recorder;
 mod traps_off;
 mod typing;

@@ -39,6 +39,10 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     } else {
         parts.push(Span::raw("0 lost"));
     }
+    if !header.not_seen.is_empty() {
+        // The statistics' pane says what.
+        parts.push(Span::styled("not all is seen", theme.warning()));
+    }
     if let Some(share) = summary.statistics.handling_share() {
         parts.push(Span::raw(format!("{} in exits", text::percent(share))));
     }

@@ -1,4 +1,4 @@
-//! Totals by exit reason, then traps, IPIs and the guest's own counts.
+//! Totals by exit reason, then traps, IPIs and the guest's own counts, and what none of them can count.
 
 use ratatui::text::{Line, Span};
 
@@ -6,6 +6,9 @@ use super::text;
 use super::theme::Theme;
 use crate::app::App;
 use crate::model::statistics::Times;
+
+/// Columns of a line of a sentence: as many as the narrowest pane has, so that the height does not depend on it.
+const SENTENCE: usize = 34;
 
 /// Lines of the pane's text.
 #[must_use]
@@ -45,6 +48,15 @@ pub(super) fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
         lines.push(table.heading("guest's count", &[]));
         for (name, value) in &app.summary().counters {
             lines.push(table.row(&text::escape(name), *value, None, &[]));
+        }
+    }
+    if !app.header().not_seen.is_empty() {
+        lines.push(Line::default());
+        lines.push(Line::styled("not seen", theme.warning()));
+        for sentence in &app.header().not_seen {
+            let wrapped = text::wrap(&text::escape(sentence), SENTENCE);
+            let first = std::iter::once("- ").chain(std::iter::repeat("  "));
+            lines.extend(first.zip(wrapped).map(|(indent, line)| Line::raw(format!("{indent}{line}"))));
         }
     }
     lines

@@ -82,6 +82,22 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
+/// The words of `text` in lines of at most `width` columns; a longer word has a line of its own.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +119,13 @@ mod tests {
         for (ns, text) in cases {
             assert_eq!(duration(ns), text);
         }
+    }
+
+    #[test]
+    fn sentences_are_wrapped_at_words() {
+        assert_eq!(wrap("IPIs: KVM plays the local APICs", 15), ["IPIs: KVM plays", "the local APICs"]);
+        assert_eq!(wrap("a wordthatislong b", 6), ["a", "wordthatislong", "b"]);
+        assert!(wrap("", 6).is_empty());
     }
 
     #[test]

@@ -177,6 +177,27 @@ fn keys_reach_the_guest_only_when_there_is_one() {
 }
 
 #[test]
+fn what_is_not_seen_is_said() {
+    let mut app =
+        App::new(synthetic::not_all_seen().expect("a trace in memory is readable"), Settings::plain());
+    app.read_all();
+    assert!(!snapshot(&mut app, SIZES[1]).contains('\u{1b}'));
+    app.resize(SIZES[1]);
+    app.focus(Focus::Statistics);
+    app.update(Action::Maximize);
+    let screen = snapshot(&mut app, SIZES[1]);
+    for said in [
+        "not all is seen",
+        "not seen",
+        "- accesses to local APICs",
+        "  takes an interrupt: KVM",
+        "- IPIs: tracefs",
+    ] {
+        assert!(screen.contains(said), "{said}:\n{screen}");
+    }
+}
+
+#[test]
 fn no_foreign_byte_reaches_the_terminal() {
     let mut app = app();
     for size in SIZES {

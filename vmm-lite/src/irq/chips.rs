@@ -1,6 +1,7 @@
 //! IOAPIC, 8259s and 8254 together, wired as in a PC.
 
 use super::ioapic::{Ioapic, Request};
+use super::lines::Lines;
 use super::pic::Pic;
 use super::pit::Pit;
 
@@ -15,13 +16,15 @@ pub struct Chips {
     pub pic: Pic,
     /// The 8254.
     pub pit: Pit,
+    /// Where the lines are, for controllers that somebody else plays; nobody else need look.
+    pub lines: Lines,
 }
 
 impl Chips {
     /// After reset. The IOAPIC's id must not be an APIC's.
     #[must_use]
     pub fn new(ioapic_id: u8) -> Self {
-        Self { ioapic: Ioapic::new(ioapic_id), pic: Pic::new(), pit: Pit::new() }
+        Self { ioapic: Ioapic::new(ioapic_id), pic: Pic::new(), pit: Pit::new(), lines: Lines::default() }
     }
 
     /// Sets an ISA interrupt line, 0 to 15: the 8259s' line and the IOAPIC's pin that [`isa_line_to_pin`] says.
@@ -29,6 +32,7 @@ impl Chips {
         let Some(pin) = isa_line_to_pin(line) else { return };
         self.pic.set_line(line, asserted, now_ns);
         self.ioapic.set_pin(pin, asserted, now_ns);
+        self.lines.set(line, asserted);
     }
 
     /// Asserts a line and lets go.

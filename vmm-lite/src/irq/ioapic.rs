@@ -38,6 +38,8 @@ pub struct Ioapic {
     asserted: u32,
     /// Pins with a message to send.
     outbox: u32,
+    /// A redirection entry may have changed since somebody asked.
+    changed: bool,
     /// When the message of a pin came to be, ns.
     raised_ns: [u64; IOAPIC_PINS as usize],
 }
@@ -63,6 +65,7 @@ impl Ioapic {
             entries: [MASKED; IOAPIC_PINS as usize],
             asserted: 0,
             outbox: 0,
+            changed: false,
             raised_ns: [0; IOAPIC_PINS as usize],
         }
     }
@@ -102,21 +105,26 @@ impl Ioapic {
         self.outbox &= !(1 << pin);
         let raised_ns = self.raised_ns[usize::from(pin)];
         let entry = &mut self.entries[usize::from(pin)];
-        let delivery = Delivery::from_bits((*entry >> 8) as u8);
-        let level = *entry & LEVEL != 0 && matches!(delivery, Delivery::Fixed | Delivery::LowestPriority);
-        if level {
+        let message = message_of(*entry);
+        if message.level {
             *entry |= REMOTE_IRR;
         }
-        let destination_mode =
-            if *entry & 1 << 11 == 0 { DestinationMode::Physical } else { DestinationMode::Logical };
-        let message = Message {
-            destination: (*entry >> 56) as u8,
-            destination_mode,
-            delivery,
-            vector: *entry as u8,
-            level,
-        };
         Some(Request { pin, message, origin: Origin::device(IrqSource::IoApic { pin }, raised_ns) })
+    }
+
+    /// Whether a redirection entry may have changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The messages whose EOI it waits for, or would: those of unmasked level-triggered pins, and of pins whose last
+    /// message has not been acknowledged.
+    pub fn level_messages(&self) -> impl Iterator<Item = (u8, Message)> {
+        (0..IOAPIC_PINS)
+            .zip(self.entries)
+            .filter(|(_, entry)| entry & MASKED == 0 || entry & REMOTE_IRR != 0)
+            .map(|(pin, entry)| (pin, message_of(entry)))
+            .filter(|(_, message)| message.level)
     }
 
     /// Whether there is a pin that is unmasked and makes an NMI.
@@ -174,6 +182,7 @@ impl Ioapic {
         let entry = &mut self.entries[usize::from(pin)];
         let writable = WRITABLE & 0xffff_ffff << shift;
         *entry = *entry & !writable | u64::from(value) << shift & writable;
+        self.changed = true;
         if *entry & LEVEL == 0 {
             // An edge pin has no remote IRR. Kernels change to edge and back in order to clear it.
             *entry &= !REMOTE_IRR;
@@ -208,6 +217,19 @@ impl Ioapic {
             self.outbox |= 1 << pin;
             self.raised_ns[usize::from(pin)] = now_ns;
         }
+    }
+}
+
+/// What a pin with this redirection entry sends.
+fn message_of(entry: u64) -> Message {
+    let delivery = Delivery::from_bits((entry >> 8) as u8);
+    let logical = entry & 1 << 11 != 0;
+    Message {
+        destination: (entry >> 56) as u8,
+        destination_mode: if logical { DestinationMode::Logical } else { DestinationMode::Physical },
+        delivery,
+        vector: entry as u8,
+        level: entry & LEVEL != 0 && matches!(delivery, Delivery::Fixed | Delivery::LowestPriority),
     }
 }
 
@@ -304,6 +326,27 @@ mod tests {
         program(&mut ioapic, 10, 0x1_0052, 9);
         program(&mut ioapic, 10, 0x1_8052, 9);
         assert_eq!(entry(&mut ioapic, 10), 0x1_8052);
+    }
+
+    #[test]
+    fn tells_which_eois_it_waits_for() {
+        let mut ioapic = Ioapic::new(0);
+        let waits = |ioapic: &mut Ioapic| {
+            assert!(ioapic.take_changed());
+            assert!(!ioapic.take_changed());
+            ioapic.level_messages().map(|(pin, message)| (pin, message.vector)).collect::<Vec<_>>()
+        };
+        program(&mut ioapic, 4, 0x31, 0);
+        program(&mut ioapic, 9, MASKED | LEVEL | 0x39, 0);
+        program(&mut ioapic, 10, LEVEL | 0x52, 0);
+        assert_eq!(waits(&mut ioapic), [(10, 0x52)]);
+        ioapic.set_pin(10, true, 1);
+        ioapic.next_message().unwrap();
+        program(&mut ioapic, 10, MASKED | LEVEL | 0x52, 0);
+        assert_eq!(waits(&mut ioapic), [(10, 0x52)], "what was sent will still be acknowledged");
+        ioapic.set_pin(10, false, 2);
+        ioapic.eoi(0x52, 3);
+        assert_eq!(ioapic.level_messages().count(), 0);
     }
 
     proptest! {

@@ -15,6 +15,8 @@ mod chips;
 mod icr;
 mod ioapic;
 mod lapic;
+mod lines;
+mod msi;
 mod origin;
 mod pic;
 mod pit;
@@ -28,6 +30,8 @@ pub use lapic::{
     ApicMode, Effect, Eoi, Lapic, LapicConfig, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST,
     MSR_X2APIC_LAST, MsrFault, Raised, Taken, XAPIC_BASE,
 };
+pub use lines::{LineChange, Lines};
+pub use msi::MsiMessage;
 pub use origin::{Origin, Origins, Source};
 pub use pic::{Acknowledged, Pic, PicEoi};
 pub use pit::Pit;

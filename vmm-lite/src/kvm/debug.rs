@@ -1,8 +1,8 @@
 //! Guest debug state, which KVM replaces whole at each call.
 
 use kvm_bindings::{
-    KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP,
-    kvm_guest_debug, kvm_guest_debug_arch,
+    KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
+    KVM_GUESTDBG_USE_SW_BP, kvm_guest_debug, kvm_guest_debug_arch,
 };
 
 /// How many breakpoint registers an x86 CPU has.
@@ -25,6 +25,8 @@ pub(crate) struct DebugControl {
     pub software_breakpoints: bool,
     /// Stop after one instruction.
     pub single_step: bool,
+    /// Hold back the interrupts of KVM's own controllers.
+    pub block_interrupts: bool,
     /// DR0 to DR3.
     pub hardware: [Option<HardwareBreakpoint>; HARDWARE_BREAKPOINTS],
 }
@@ -40,6 +42,9 @@ impl DebugControl {
         }
         if self.single_step {
             control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+        }
+        if self.block_interrupts {
+            control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_BLOCKIRQ;
         }
         if self.hardware.iter().any(Option::is_some) {
             control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;

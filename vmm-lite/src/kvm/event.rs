@@ -104,6 +104,25 @@ impl Vcpu {
         self.queue(&events)
     }
 
+    /// Goes on behind the instruction of `len` bytes at RIP, which has been carried out: what it was shielded from by
+    /// `STI` or a debugger's resume flag comes now.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn pass_instruction(&mut self, len: u64) -> Result<()> {
+        const RFLAGS_RF: u64 = 1 << 16;
+        let mut regs = self.regs();
+        regs.rip = regs.rip.wrapping_add(len);
+        regs.rflags &= !RFLAGS_RF;
+        self.set_regs(&regs);
+        let mut events = self.events()?;
+        if events.interrupt.shadow != 0 {
+            events.interrupt.shadow = 0;
+            self.set_events(&events)?;
+        }
+        Ok(())
+    }
+
     /// Enters a handler at the next entry; RIP is, or will be, behind the instruction.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ const REQUIRED: [(Cap, &str, &str); 5] = [
 /// An open `/dev/kvm` that has what the monitor needs.
 #[derive(Debug)]
 pub(crate) struct Host {
-    kvm: Kvm,
+    pub(super) kvm: Kvm,
 }
 
 /// What a host's KVM says about itself.

@@ -25,3 +25,8 @@ pub(super) fn forwarded() -> [MsrFilterRange<'static>; 3] {
     [(IA32_APIC_BASE, both), (IA32_TSC_DEADLINE, both), (IA32_LSTAR, MsrFilterRangeFlags::WRITE)]
         .map(|(base, flags)| MsrFilterRange { flags, base, msr_count: 1, bitmap: DENY })
 }
+
+/// The same where KVM plays the local APICs.
+pub(super) fn forwarded_without_apic() -> [MsrFilterRange<'static>; 1] {
+    [MsrFilterRange { flags: MsrFilterRangeFlags::WRITE, base: IA32_LSTAR, msr_count: 1, bitmap: DENY }]
+}

@@ -100,7 +100,7 @@ impl Vcpu {
         let run = self.fd.get_kvm_run();
         run.immediate_exit = 0;
         match outcome {
-            Err(e) if e.errno() == libc::EINTR => Ok(None),
+            Err(e) if matches!(e.errno(), libc::EINTR | libc::EAGAIN) => Ok(None),
             Err(e) => Err(Error::kvm("KVM_RUN", e)),
             Ok(()) => Ok(Some(Exit::read(run))),
         }
@@ -229,10 +229,11 @@ impl Vcpu {
             && self.fd.get_kvm_run().ready_for_interrupt_injection != 0
     }
 
-    /// Whether the guest's RFLAGS.IF was set at the last exit.
+    /// Whether RFLAGS.IF is set as of the last exit or write: `if_flag` in `kvm_run` knows of no write.
     #[must_use]
     pub(crate) fn interrupts_enabled(&mut self) -> bool {
-        self.fd.get_kvm_run().if_flag != 0
+        const RFLAGS_IF: u64 = 1 << 9;
+        self.sync().regs.rflags & RFLAGS_IF != 0
     }
 
     /// Asks for an exit as soon as the guest can take an interrupt, or no longer.

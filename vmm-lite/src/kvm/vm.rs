@@ -15,7 +15,7 @@ use crate::memory::Memory;
 #[derive(Debug)]
 pub(crate) struct VmFd {
     // Before `memory`: the slots go before what they map.
-    fd: kvm_ioctls::VmFd,
+    pub(super) fd: kvm_ioctls::VmFd,
     memory: Memory,
 }
 

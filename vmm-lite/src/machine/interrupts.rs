@@ -18,7 +18,7 @@ impl Machine {
     ///
     /// The event must be recorded with time `now` before the guest goes on; targets may take the interrupt at once.
     pub(crate) fn send_ipi(&self, sender: u8, icr: &Icr, now: u64) -> Ipi {
-        let id = self.next_ipi.fetch_add(1, Ordering::Relaxed);
+        let id = self.new_ipi();
         let targets = route::ipi(icr, sender, &self.addresses());
         let ipi =
             Ipi { id, icr: icr.raw, vector: icr.vector, mode: icr.mode, shorthand: icr.shorthand, targets };
@@ -26,10 +26,14 @@ impl Machine {
             let origin = Origin::ipi(id, sender, now);
             match icr.mode {
                 DeliveryMode::Fixed | DeliveryMode::LowestPriority => {
-                    lock(&target.lapic).raise(icr.vector, false, origin);
+                    if let Some(mut lapic) = target.lapic() {
+                        lapic.raise(icr.vector, false, origin);
+                    }
                 }
                 DeliveryMode::Nmi => {
-                    lock(&target.lapic).raise_nmi(origin);
+                    if let Some(mut lapic) = target.lapic() {
+                        lapic.raise_nmi(origin);
+                    }
                 }
                 DeliveryMode::Init | DeliveryMode::StartUp => {
                     let page = (icr.mode == DeliveryMode::StartUp).then_some(icr.vector);
@@ -49,11 +53,13 @@ impl Machine {
 
     /// Passes on what the shared controllers have to say after any access to them.
     pub(crate) fn deliver_from(&self, bus: &mut PortBus) {
-        while let Some(request) = bus.chips.next_message() {
-            if !self.deliver(&request.message, request.origin) {
-                bus.chips.ioapic.refused(request.pin);
-            }
+        if let Err(error) = self.sink.deliver(self, bus) {
+            self.fail(error);
         }
+    }
+
+    /// Notes whether the 8259s want an interrupt taken.
+    pub(super) fn note_pics(&self, bus: &PortBus) {
         let pending = bus.chips.pic.interrupt_pending();
         if pending != self.pic_pending.swap(pending, Ordering::AcqRel)
             && pending
@@ -68,22 +74,28 @@ impl Machine {
         self.pic_pending.load(Ordering::Acquire)
     }
 
-    /// Whether anybody took it.
-    fn deliver(&self, message: &Message, origin: Origin) -> bool {
+    /// Gives a message to the monitor's own local APICs; whether any of them took it.
+    pub(super) fn deliver(&self, message: &Message, origin: Origin) -> bool {
         let targets = route::message(message, &self.addresses());
         let mut taken = false;
         for (n, target) in self.vcpus.iter().enumerate() {
             if targets & 1 << n == 0 {
                 continue;
             }
-            let raised = lock(&target.lapic).raise_message(message, origin);
-            taken |= raised != Raised::Ignored;
+            let Some(mut lapic) = target.lapic() else { continue };
+            taken |= lapic.raise_message(message, origin) != Raised::Ignored;
+            drop(lapic);
             target.notify();
         }
         taken
     }
 
+    /// The id of an IPI's event.
+    pub(crate) fn new_ipi(&self) -> u64 {
+        self.next_ipi.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn addresses(&self) -> ArrayVec<route::Address, MOST_VCPUS> {
-        self.vcpus.iter().take(MOST_VCPUS).map(|vcpu| lock(&vcpu.lapic).address()).collect()
+        self.vcpus.iter().take(MOST_VCPUS).filter_map(|vcpu| Some(vcpu.lapic()?.address())).collect()
     }
 }

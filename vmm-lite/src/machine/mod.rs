@@ -3,6 +3,7 @@
 mod interrupts;
 mod run_state;
 mod screen;
+mod sink;
 mod slide;
 mod timekeeper;
 mod virtio;
@@ -19,16 +20,18 @@ use trace_format::event::{Actor, Payload, Slide, StopReason, VcpuState};
 pub use run_state::MachineState;
 pub(crate) use run_state::{Order, RunState};
 use screen::TextMemory;
+pub(crate) use sink::{KernelApics, KernelLines, OwnApics, Sink};
 pub(crate) use timekeeper::{Timekeeper, keep_time};
 
 use crate::devices::{MmioBus, PortBus};
 use crate::error::Error;
 use crate::irq::Lapic;
+use crate::kernel_ipis;
 use crate::kvm::Kick;
 use crate::memory::Memory;
 use crate::probe;
 use crate::recorder::{Clock, Flusher, Lane};
-use crate::vcpu::{Activity, Request};
+use crate::vcpu::{Activity, LocalApic, Request};
 
 /// Locks that guard no invariant across a panic: a thread that panics ends the run anyway.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -49,6 +52,10 @@ pub(crate) struct Machine {
     pub(crate) bus: Mutex<PortBus>,
     /// Devices with a lock each.
     pub(crate) mmio: MmioBus,
+    /// What plays each vCPU's local APIC.
+    pub(crate) local_apic: &'static dyn LocalApic,
+    /// Where vCPU threads hand in the IPIs that KVM's local APICs send.
+    pub(crate) ipis: Option<kernel_ipis::Source>,
     pub(crate) timekeeper: Timekeeper,
     /// For events that no vCPU makes.
     pub(crate) lane: Mutex<Lane>,
@@ -57,6 +64,8 @@ pub(crate) struct Machine {
     screen: Mutex<TextMemory>,
     /// Why the run failed, if it is the monitor's or the host's doing.
     pub(crate) failure: Mutex<Option<Error>>,
+    /// Where the interrupts of devices go.
+    sink: Box<dyn Sink>,
     next_ipi: AtomicU64,
     pic_pending: AtomicBool,
 }
@@ -64,7 +73,8 @@ pub(crate) struct Machine {
 /// What other threads need of a vCPU.
 #[derive(Debug)]
 pub(crate) struct VcpuShared {
-    pub(crate) lapic: Mutex<Lapic>,
+    /// The monitor's own; none where KVM plays them.
+    lapic: Option<Mutex<Lapic>>,
     pub(crate) kick: Kick,
     pub(crate) requests: Sender<Request>,
     /// INIT and start-up IPIs that it has not seen yet.
@@ -96,15 +106,18 @@ pub(crate) struct Parts {
     pub(crate) vcpus: Vec<VcpuShared>,
     pub(crate) bus: PortBus,
     pub(crate) mmio: MmioBus,
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) local_apic: &'static dyn LocalApic,
+    pub(crate) ipis: Option<kernel_ipis::Source>,
     pub(crate) lane: Lane,
     pub(crate) flusher: Option<Flusher>,
     pub(crate) timeout_ns: Option<u64>,
 }
 
 impl VcpuShared {
-    pub(crate) fn new(lapic: Lapic, requests: Sender<Request>, activity: Activity) -> Self {
+    pub(crate) fn new(lapic: Option<Lapic>, requests: Sender<Request>, activity: Activity) -> Self {
         Self {
-            lapic: Mutex::new(lapic),
+            lapic: lapic.map(Mutex::new),
             kick: Kick::default(),
             requests,
             startups: Mutex::new(ArrayVec::new()),
@@ -113,6 +126,11 @@ impl VcpuShared {
             in_guest: AtomicBool::new(false),
             thread: OnceLock::new(),
         }
+    }
+
+    /// Its local APIC, unless KVM plays it.
+    pub(crate) fn lapic(&self) -> Option<MutexGuard<'_, Lapic>> {
+        self.lapic.as_ref().map(lock)
     }
 
     /// Makes the vCPU look at what has changed: out of the guest, or out of its sleep.
@@ -136,8 +154,22 @@ impl VcpuShared {
 
 impl Machine {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { header, memory, clock, state, probes, vcpus, bus, mmio, lane, flusher, timeout_ns } =
-            parts;
+        let Parts {
+            header,
+            memory,
+            clock,
+            state,
+            probes,
+            vcpus,
+            bus,
+            mmio,
+            sink,
+            local_apic,
+            ipis,
+            lane,
+            flusher,
+            timeout_ns,
+        } = parts;
         Self {
             header: Mutex::new(header),
             memory,
@@ -147,11 +179,14 @@ impl Machine {
             vcpus,
             bus: Mutex::new(bus),
             mmio,
+            local_apic,
+            ipis,
             timekeeper: Timekeeper::new(timeout_ns),
             lane: Mutex::new(lane),
             flusher,
             screen: Mutex::new(TextMemory::new()),
             failure: Mutex::new(None),
+            sink,
             next_ipi: AtomicU64::new(1),
             pic_pending: AtomicBool::new(false),
         }

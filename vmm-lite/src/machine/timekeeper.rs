@@ -109,7 +109,7 @@ fn expire(machine: &Machine, now: u64) -> Option<u64> {
         earliest(bus.chips.next_deadline_ns());
     }
     for vcpu in &machine.vcpus {
-        let mut lapic = lock(&vcpu.lapic);
+        let Some(mut lapic) = vcpu.lapic() else { continue };
         let expired = lapic.expire(now);
         earliest(lapic.next_deadline_ns());
         drop(lapic);

@@ -79,6 +79,11 @@ impl Probes {
         self.set_debug(cx)
     }
 
+    /// The instruction at which the vCPU stood has been carried out elsewhere.
+    pub(crate) fn passed(&mut self) {
+        self.reported = None;
+    }
+
     /// The vCPU has been reset.
     pub(crate) fn reset(&mut self) {
         self.open.clear();
@@ -126,6 +131,7 @@ impl Probes {
     pub(super) fn set_debug(&self, cx: &mut Context<'_>) -> Result<()> {
         let mut debug = cx.vcpu.debug();
         debug.single_step = false;
+        debug.block_interrupts = false;
         debug.software_breakpoints = !self.table.is_empty();
         // A breakpoint register that is set costs at every entry, so it is only where something can bounce.
         let can_bounce = match self.shared.calibration.kernel_breakpoint {

@@ -25,6 +25,15 @@ impl Frame {
         Some(Self { at, rip: word(0), cs: word(1) as u16, rflags: word(2), rsp: word(3), ss: word(4) as u16 })
     }
 
+    /// Clears bits of the RFLAGS that it holds, in memory.
+    pub(super) fn clear_flags(&self, memory: &Memory, paging: &Paging, flags: u64) {
+        const RFLAGS: u64 = 16;
+        if let Some(gpa) = paging.translate(memory.map(), self.at.wrapping_add(RFLAGS)) {
+            // It has been read from there.
+            drop(memory.write(gpa, &(self.rflags & !flags).to_le_bytes()));
+        }
+    }
+
     /// The privilege level it was pushed from.
     pub(super) fn cpl(&self) -> u8 {
         (self.cs & 3) as u8

@@ -59,6 +59,10 @@ pub(crate) struct Shared {
     pub(crate) selection: TrapSelection,
     pub(crate) physical_bits: u8,
     pub(crate) one_gib_pages: bool,
+    /// Whether KVM must hold back interrupts of its own while a vCPU is stepped.
+    pub(crate) block_interrupts: bool,
+    /// Whether vCPUs take interrupts that the monitor did not inject.
+    pub(crate) unseen_interrupts: bool,
     next_trap: AtomicU64,
     /// How often breakpoints have been found overwritten, and when they were last looked at, ns.
     patches: AtomicU64,
@@ -73,6 +77,8 @@ impl Shared {
         selection: TrapSelection,
         physical_bits: u8,
         one_gib_pages: bool,
+        block_interrupts: bool,
+        unseen_interrupts: bool,
     ) -> Self {
         Self {
             breakpoints: Breakpoints::new(calibration.kernel_breakpoint == BreakpointStop::Bounce),
@@ -80,6 +86,8 @@ impl Shared {
             selection,
             physical_bits,
             one_gib_pages,
+            block_interrupts,
+            unseen_interrupts,
             next_trap: AtomicU64::new(1),
             patches: AtomicU64::new(0),
             looked_ns: AtomicU64::new(0),
@@ -247,11 +255,12 @@ impl Probes {
         paging.read(cx.memory.map(), gva, &mut byte) == 1 && byte == [INT3]
     }
 
-    /// Whether the guest has an `INT 3` of two bytes there, with a breakpoint of ours on it or not.
-    fn is_int_3(&self, gva: u64, cx: &mut Context<'_>) -> bool {
+    /// Whether the guest has an `INT vector` of two bytes there, with a breakpoint of ours on it or not.
+    fn is_int(&self, vector: u8, gva: u64, cx: &mut Context<'_>) -> bool {
+        const INT: u8 = 0xcd;
         let paging = self.shared.paging(&cx.vcpu.sregs());
         let mut bytes = [0; 2];
-        read_code(cx.memory, &paging, &self.table, gva, &mut bytes) == 2 && bytes == [0xcd, 0x03]
+        read_code(cx.memory, &paging, &self.table, gva, &mut bytes) == 2 && bytes == [INT, vector]
     }
 
     /// The guest is at a breakpoint of ours.
@@ -316,7 +325,7 @@ impl Probes {
             let site = site.filter(|_| !own);
             // Neither `INT3` nor `INT 3`: a breakpoint of ours that was taken away a moment ago.
             let gone =
-                site.is_none() && !own && !self.is_int3(pc, cx) && !self.is_int_3(pc.wrapping_sub(1), cx);
+                site.is_none() && !own && !self.is_int3(pc, cx) && !self.is_int(3, pc.wrapping_sub(1), cx);
             if site.is_some() || gone {
                 let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
                 let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };

@@ -1,5 +1,7 @@
 //! One instruction.
 
+use trace_format::event::Trap;
+
 use super::{Context, Probes, RFLAGS_TF, Verdict};
 use crate::calibration::BreakpointStop;
 use crate::error::{Error, Result};
@@ -40,9 +42,30 @@ impl Probes {
         let pc = cx.vcpu.regs().rip;
         let shared = std::sync::Arc::clone(&self.shared);
         let memory = cx.memory;
+        let own_trap_flag = cx.vcpu.regs().rflags & RFLAGS_TF != 0;
         let outcome = shared.breakpoints.without(memory, pc, || self.run_one(cx));
         self.set_debug(cx)?;
+        if !own_trap_flag {
+            self.hide_trap_flag(cx);
+        }
         outcome
+    }
+
+    /// If the instruction faulted, or an interrupt came instead, the CPU has pushed RFLAGS with the step's TF, by which
+    /// the guest would be trapped after its handler.
+    fn hide_trap_flag(&self, cx: &mut Context<'_>) {
+        let rip = cx.vcpu.rip();
+        let Some(vector) = (0..=u8::MAX).find(|vector| self.idt.handler(*vector) == Some(rip)) else {
+            return;
+        };
+        let code = if Trap::pushes_error_code(vector) { 8 } else { 0 };
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let at = cx.vcpu.regs().rsp.wrapping_add(code);
+        if let Some(frame) = Frame::read(cx.memory, &paging, at)
+            && frame.rflags & RFLAGS_TF != 0
+        {
+            frame.clear_flags(cx.memory, &paging, RFLAGS_TF);
+        }
     }
 
     fn run_one(&self, cx: &mut Context<'_>) -> Result<Stepped> {
@@ -57,7 +80,11 @@ impl Probes {
                 why: "KVM does not report single steps here, and the guest has no handler for them",
             });
         }
-        let mut debug = DebugControl { single_step: true, ..DebugControl::default() };
+        let mut debug = DebugControl {
+            single_step: true,
+            block_interrupts: self.shared.block_interrupts,
+            ..DebugControl::default()
+        };
         debug.software_breakpoints =
             calibration.kernel_breakpoint == BreakpointStop::Direct && !self.table.is_empty();
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);

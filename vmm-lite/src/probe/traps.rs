@@ -62,19 +62,27 @@ impl Probes {
         cx.lane.record_at(cx.time, Payload::Trap(trap));
     }
 
+    /// Whether the frame returns behind an `INT vector`.
+    fn is_after_int(&self, frame: &Frame, vector: u8, cx: &mut Context<'_>) -> bool {
+        self.is_int(vector, frame.rip.wrapping_sub(2), cx)
+    }
+
     fn record_vector(&mut self, site: &Site, cx: &mut Context<'_>, paging: &Paging) {
         let regs = cx.vcpu.regs();
         let vectors = site.roles.vectors;
         let injected = cx.injected.filter(|v| vectors.contains(*v));
         let Some(vector) = injected.or_else(|| vectors.first()) else { return };
-        let class = match TrapClass::of_exception(vector) {
-            _ if injected.is_some() => TrapClass::ExternalInterrupt,
-            Some(class) => class,
-            None => TrapClass::SoftwareInterrupt,
-        };
         let pushes = vector < EXCEPTIONS && injected.is_none() && Trap::pushes_error_code(vector);
         let frame_at = regs.rsp.wrapping_add(if pushes { 8 } else { 0 });
         let Some(frame) = Frame::read(cx.memory, paging, frame_at) else { return };
+        let class = match TrapClass::of_exception(vector) {
+            _ if injected.is_some() => TrapClass::ExternalInterrupt,
+            Some(class) => class,
+            None if self.shared.unseen_interrupts && !self.is_after_int(&frame, vector, cx) => {
+                TrapClass::ExternalInterrupt
+            }
+            None => TrapClass::SoftwareInterrupt,
+        };
         let code = if pushes { read_word(cx, paging, regs.rsp) } else { None };
         let cr2 = (vector == VECTOR_PF && pushes).then(|| cx.vcpu.sregs().cr2);
         let trap = Trap {

@@ -14,7 +14,7 @@ use super::clock::Clock;
 /// Events that fit into a ring.
 pub(super) const RING_EVENTS: usize = 8192;
 /// How long a vCPU sleeps between two looks at a full ring.
-const FULL_WAIT: Duration = Duration::from_micros(50);
+pub(super) const FULL_WAIT: Duration = Duration::from_micros(50);
 /// The floor of a lane whose vCPU is in the guest: whatever it pushes next happens after the present moment.
 pub(super) const IDLE: u64 = u64::MAX;
 

@@ -3,6 +3,7 @@
 //! Each vCPU thread pushes its events into a ring of its own ([`Lane`]); one thread merges the rings into one time
 //! order ([`merge`]) and writes the trace. A vCPU thread does nothing for an event but read the clock and push: no
 //! lock, no allocation, no system call.
+//! What the host's tracepoints tell comes through one more ring, by a thread of its own ([`LateLane`]).
 //!
 //! # Why the order is exact
 //!
@@ -14,10 +15,12 @@
 
 mod clock;
 mod lane;
+mod late;
 mod merge;
 mod thread;
 
 pub(crate) use clock::Clock;
 pub use lane::OnFull;
 pub(crate) use lane::{Lane, Timing};
+pub(crate) use late::LateLane;
 pub(crate) use thread::{Flusher, Recorder};

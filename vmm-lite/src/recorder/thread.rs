@@ -13,11 +13,12 @@ use trace_format::{Header, Writer};
 
 use super::clock::Clock;
 use super::lane::{IDLE, Lane, LaneEnd, OnFull, RING_EVENTS};
+use super::late::LateLane;
 use super::merge::Merge;
 use crate::error::{Error, Result};
 
 /// How long the thread sleeps when there is nothing to do.
-const NAP: Duration = Duration::from_millis(2);
+pub(super) const NAP: Duration = Duration::from_millis(2);
 /// How old what is not yet in the file may get while somebody watches it grow.
 const FLUSH_FOLLOWED: Duration = Duration::from_millis(50);
 /// How old it may get otherwise: what a kill would cost.
@@ -33,6 +34,8 @@ pub(crate) struct Recorder {
     shared: Arc<Shared>,
     /// Taken by [`Recorder::lanes`].
     lanes: Vec<Lane>,
+    /// Taken by [`Recorder::late_lane`].
+    late: Option<LateLane>,
 }
 
 #[derive(Debug)]
@@ -74,13 +77,18 @@ impl Recorder {
             .name("recorder".to_owned())
             .spawn(move || work.run(&to_thread))
             .map_err(|source| Error::Os { operation: "start the recorder's thread", source })?;
-        let lanes = make_lanes(header.vcpus, clock, on_full, &thread, &ends);
-        Ok(Self { thread, shared, lanes })
+        let (lanes, late) = make_lanes(header.vcpus, clock, on_full, &thread, &ends);
+        Ok(Self { thread, shared, lanes, late: Some(late) })
     }
 
     /// The lanes: one for each vCPU in order, then the machine's. Empty the second time.
     pub(crate) fn lanes(&mut self) -> Vec<Lane> {
         std::mem::take(&mut self.lanes)
+    }
+
+    /// The lane for events that are learned of late. None the second time.
+    pub(crate) fn late_lane(&mut self) -> Option<LateLane> {
+        self.late.take()
     }
 
     /// A handle by which others ask for what has been recorded to be readable in the file.
@@ -132,13 +140,15 @@ fn make_lanes(
     on_full: OnFull,
     thread: &JoinHandle<Result<()>>,
     ends: &Sender<Vec<LaneEnd>>,
-) -> Vec<Lane> {
+) -> (Vec<Lane>, LateLane) {
     let numbers = (0..vcpus).chain([trace_format::event::MACHINE]);
-    let (lanes, lane_ends): (Vec<_>, Vec<_>) =
+    let (lanes, mut lane_ends): (Vec<_>, Vec<_>) =
         numbers.map(|vcpu| Lane::new(vcpu, clock, on_full, thread.thread().clone())).unzip();
+    let (late, late_end) = LateLane::new(thread.thread().clone());
+    lane_ends.push(late_end);
     // The thread waits for them; if it is gone it has failed and says so when joined.
     drop(ends.send(lane_ends));
-    lanes
+    (lanes, late)
 }
 
 struct Work {
@@ -282,6 +292,32 @@ mod tests {
             });
             assert!(spaces.eq(0..EVENTS), "vCPU {vcpu}");
         }
+    }
+
+    #[test]
+    fn late_events_find_their_place() {
+        let path = scratch("late");
+        let mut recorder = Recorder::start(&path, &header(2), Clock::start(), OnFull::Wait, true).unwrap();
+        let mut lanes = recorder.lanes();
+        let mut late = recorder.late_lane().unwrap();
+        assert!(recorder.late_lane().is_none());
+        late.begin();
+        let event = |n| Payload::AddressSpace(AddressSpace { old: n, new: n });
+        let first = lanes[0].leave_guest().time;
+        lanes[0].record(event(1));
+        lanes[0].enter_guest(None);
+        recorder.flusher().flush();
+        assert_eq!(recorded(&path).len(), 0, "what happened before may still come");
+        late.record(1, 0, event(0));
+        late.promise(first + 1_000_000_000);
+        late.record(1, first, event(2));
+        drop((late, lanes));
+        recorder.finish().unwrap();
+        let events = recorded(&path);
+        std::fs::remove_file(&path).unwrap();
+        let told: Vec<_> = events.iter().map(|e| (e.vcpu, e.payload.clone())).collect();
+        assert_eq!(told, [(1, event(0)), (0, event(1)), (1, event(2))]);
+        assert_eq!(events[2].time, first + 1_000_000_000, "a promise is kept");
     }
 
     #[test]

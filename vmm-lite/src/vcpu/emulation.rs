@@ -68,6 +68,19 @@ impl VcpuThread {
         outcome
     }
 
+    /// Carries out the instruction at which the vCPU stands if it is a `HLT` that it may execute: some KVMs report a
+    /// step over it late, in the middle of the handler that ends the halt, and others would sleep in it.
+    pub(super) fn carry_out_hlt(&mut self) -> Result<bool> {
+        const HLT: u8 = 0xf4;
+        if self.vcpu.cpl() != 0 || self.code_at_rip().first() != Some(&HLT) {
+            return Ok(false);
+        }
+        self.vcpu.pass_instruction(1)?;
+        self.probes.passed();
+        self.machine.local_apic.halt(self)?;
+        Ok(true)
+    }
+
     /// As many bytes of the instruction at RIP as can be had.
     fn code_at_rip(&mut self) -> ArrayVec<u8, 15> {
         let sregs = self.vcpu.sregs();

@@ -76,7 +76,12 @@ impl VcpuThread {
             }
             Exit::SetTpr => ExitReason::SetTpr,
             Exit::TprAccess { rip, write } => ExitReason::TprAccess { rip, write },
-            Exit::IoapicEoi { vector } => ExitReason::IoapicEoi { vector },
+            Exit::IoapicEoi { vector } => {
+                let mut bus = lock(&self.machine.bus);
+                bus.chips.ioapic.eoi(vector, self.now(timing));
+                self.machine.deliver_from(&mut bus);
+                ExitReason::IoapicEoi { vector }
+            }
             Exit::Nmi => ExitReason::Nmi,
             Exit::DirtyRingFull => ExitReason::DirtyRingFull,
             Exit::BusLock => ExitReason::BusLock,
@@ -383,6 +388,9 @@ impl VcpuThread {
 
     /// Steps over a breakpoint whose instruction the engine cannot carry out itself.
     fn step_alone(&mut self, now: u64, timing: Timing) -> Result<()> {
+        if self.carry_out_hlt()? {
+            return Ok(());
+        }
         let machine = std::sync::Arc::clone(&self.machine);
         if !machine.run.hold_others(self.number, || machine.notify_all()) {
             return Ok(()); // the run has ended

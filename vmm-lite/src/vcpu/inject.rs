@@ -44,6 +44,18 @@ impl VcpuThread {
         Ok(())
     }
 
+    /// Injects the 8259s' interrupt if the guest can take one, and asks for an exit when it can if not. KVM says that
+    /// it can only if its local APIC lets such interrupts through.
+    pub(super) fn inject_extint(&mut self) -> Result<()> {
+        if self.machine.pic_pending() && self.vcpu.ready_for_interrupt() {
+            self.inject_from_pic()?;
+        }
+        let more = self.machine.pic_pending();
+        self.vcpu.request_interrupt_window(more);
+        self.look = more;
+        Ok(())
+    }
+
     fn inject_from_lapic(&mut self) -> Result<()> {
         let now = self.machine.clock.now();
         let Some(taken) = self.with_lapic(|lapic| lapic.take(now)).flatten() else { return Ok(()) };

@@ -7,6 +7,7 @@ mod console;
 mod emulation;
 mod exits;
 mod inject;
+mod local_apic;
 mod mmio;
 mod request;
 mod startup;
@@ -19,6 +20,7 @@ use crossbeam_channel::Receiver;
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use trace_format::event::{AddressSpace, ExitReason, Payload, StopReason, VcpuState};
 
+pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
 pub(crate) use request::Request;
 
 use crate::error::Result;
@@ -84,9 +86,12 @@ impl Drop for EndOfThread<'_> {
 }
 
 /// What comes after a look at what others want.
-enum Next {
+pub(crate) enum Next {
+    /// The guest.
     Enter,
+    /// Another look.
     LookAgain,
+    /// Nothing.
     End,
 }
 
@@ -101,7 +106,7 @@ impl VcpuThread {
     ) -> Self {
         let number = vcpu.number();
         let shared = Arc::clone(&machine.probes);
-        let apic_page = machine.vcpus.get(usize::from(number)).and_then(|v| lock(&v.lapic).mmio_page());
+        let apic_page = machine.vcpus.get(usize::from(number)).and_then(|v| v.lapic()?.mmio_page());
         Self {
             cr3: vcpu.sregs().cr3,
             vcpu,
@@ -131,7 +136,9 @@ impl VcpuThread {
         // Set once, here.
         drop(shared.thread.set(thread::current()));
         let _guard = EndOfThread { machine: &machine, number: self.number };
-        let outcome = self.vcpu.kick_target(&shared.kick).and_then(|_target| self.run_guest());
+        let attached = machine.ipis.as_ref().map_or(Ok(()), |ipis| ipis.attach(self.number));
+        let outcome =
+            attached.and_then(|()| self.vcpu.kick_target(&shared.kick)).and_then(|_target| self.run_guest());
         if let Err(error) = outcome {
             machine.fail(error);
         }
@@ -174,31 +181,7 @@ impl VcpuThread {
                 }
             }
         }
-        if self.look {
-            self.take_startups()?;
-        }
-        match self.activity {
-            Activity::Running => {}
-            Activity::WaitingForSipi => {
-                self.sleep(true);
-                return Ok(Next::LookAgain);
-            }
-            Activity::Halted => {
-                if self.is_woken() {
-                    self.set_activity(Activity::Running);
-                    return Ok(Next::LookAgain);
-                }
-                let interruptible =
-                    self.vcpu.interrupts_enabled() || lock(&self.machine.bus).chips.can_send_nmi();
-                self.sleep(!interruptible);
-                return Ok(Next::LookAgain);
-            }
-        }
-        if self.look {
-            self.look = false;
-            self.inject()?;
-        }
-        Ok(Next::Enter)
+        self.machine.local_apic.before_entry(self)
     }
 
     /// Enters the guest and handles the exit.
@@ -223,6 +206,7 @@ impl VcpuThread {
     fn handle(&mut self, exit: Exit, timing: Timing) -> Result<()> {
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;
+        self.machine.local_apic.after_exit(self, &exit)?;
         let interrupted = exit == Exit::Interrupted;
         let reason = self.dispatch(exit, timing)?;
         if !interrupted {
@@ -270,7 +254,10 @@ impl VcpuThread {
     }
 
     fn with_lapic<T>(&self, f: impl FnOnce(&mut crate::irq::Lapic) -> T) -> Option<T> {
-        self.machine.vcpus.get(usize::from(self.number)).map(|vcpu| f(&mut lock(&vcpu.lapic)))
+        self.machine
+            .vcpus
+            .get(usize::from(self.number))
+            .and_then(|vcpu| vcpu.lapic().map(|mut lapic| f(&mut lapic)))
     }
 
     fn set_activity(&mut self, activity: Activity) {

@@ -35,7 +35,10 @@ impl VcpuThread {
         let from = self.vcpu.rip();
         // A halted vCPU stays where it is until an interrupt wakes it.
         if self.activity == Activity::Running {
-            self.step_through(from)?;
+            if !self.carry_out_hlt()? {
+                self.step_through(from)?;
+                self.machine.local_apic.after_step(self)?;
+            }
         }
         let to = self.vcpu.rip();
         self.record(Payload::Debugger(Debugger::Stepped { by, from, to }));
@@ -65,7 +68,8 @@ impl VcpuThread {
                     let repeats = matches!(exit, Exit::Interrupted | Exit::InterruptWindow);
                     self.handle(exit, timing)?;
                     self.settle()?;
-                    if !repeats && (self.vcpu.rip() != from || self.activity != Activity::Running) {
+                    let done = !repeats && self.vcpu.rip() != from;
+                    if done || self.activity != Activity::Running {
                         return Ok(());
                     }
                 }

@@ -190,7 +190,7 @@ fn what_is_not_seen_is_said() {
         "not all is seen",
         "not seen",
         "- accesses to local APICs",
-        "  takes an interrupt: KVM",
+        "  KVM plays the local APICs",
         "- IPIs: tracefs",
     ] {
         assert!(screen.contains(said), "{said}:\n{screen}");

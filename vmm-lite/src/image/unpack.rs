@@ -43,6 +43,10 @@ pub(super) fn vmlinux(name: &str, file: &[u8]) -> Result<Vec<u8>> {
 fn unpack(file: &[u8]) -> Result<Vec<u8>, String> {
     let (payload, limit) = payload(file).ok_or("its setup header names no payload inside the file")?;
     let (format, magic) = Format::of(payload).ok_or_else(|| {
+        if payload.is_empty() {
+            // memtest86+ has the setup header, but no Linux.
+            return "its payload is empty, so that there is no compressed kernel inside".to_owned();
+        }
         let start: Vec<String> = payload.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         format!("it begins with {}, which is no compression that Linux has", start.join(" "))
     })?;
@@ -286,6 +290,11 @@ mod tests {
     fn lzo_and_the_unknown_are_named() {
         assert!(problem(&bzimage(b"\x89LZO\0\r\n\x1a\n")).contains("LZO, which vmscope does not unpack"));
         assert!(problem(&bzimage(&[1, 2, 3, 4, 5, 6, 7])).contains("01 02 03 04 05 06"));
+    }
+
+    #[test]
+    fn an_empty_payload_is_no_compression() {
+        assert!(problem(&bzimage(&[])).contains("there is no compressed kernel inside"));
     }
 
     #[test]

@@ -24,10 +24,7 @@ const LOOK_EVERY_NS: u64 = 10_000_000;
 impl Probes {
     /// Notices, at an exit, that handlers have moved, and arms the probes anew.
     pub(crate) fn notice(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        if self.generation != self.shared.breakpoints.generation() {
-            // Another vCPU has changed what the breakpoint registers hold, perhaps.
-            self.update(cx)?;
-        }
+        self.keep_up(cx)?;
         let (base, limit) = cx.vcpu.idt();
         let long_mode = cx.vcpu.efer() & EFER_LMA != 0;
         let moved = base != self.idt_base || limit != self.idt_limit || long_mode != self.armed;
@@ -71,6 +68,12 @@ impl Probes {
         }
         self.lstar = lstar;
         self.arm(cx)
+    }
+
+    /// Tells KVM of breakpoints that another vCPU has changed, if there are any: before the guest is entered, too, as a
+    /// vCPU may have slept since its last exit.
+    pub(crate) fn keep_up(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        if self.told == self.shared.breakpoints.generation() { Ok(()) } else { self.update(cx) }
     }
 
     /// Takes over a table that another thread has changed, and tells KVM.
@@ -128,14 +131,19 @@ impl Probes {
     }
 
     /// The guest debug state that the breakpoints need.
-    pub(super) fn set_debug(&self, cx: &mut Context<'_>) -> Result<()> {
+    ///
+    /// Once there has been a breakpoint KVM is to report them for good, even while there is none: another vCPU puts the
+    /// next one into memory while this one is in the guest, and a guest would take it for its own.
+    pub(super) fn set_debug(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.told = self.generation;
+        let used = self.generation != 0;
         let mut debug = cx.vcpu.debug();
         debug.single_step = false;
         debug.block_interrupts = false;
-        debug.software_breakpoints = !self.table.is_empty();
+        debug.software_breakpoints = used;
         // A breakpoint register that is set costs at every entry, so it is only where something can bounce.
         let can_bounce = match self.shared.calibration.kernel_breakpoint {
-            BreakpointStop::Bounce => !self.table.is_empty(),
+            BreakpointStop::Bounce => used,
             _ => self.table.has_user_sites(),
         };
         let bounce = self.bounce_handler().filter(|_| can_bounce);

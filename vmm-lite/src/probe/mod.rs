@@ -114,6 +114,8 @@ pub(crate) struct Probes {
     shared: Arc<Shared>,
     table: Arc<Table>,
     generation: u64,
+    /// The generation whose breakpoints KVM was told of for this vCPU.
+    told: u64,
     idt: Idt,
     idt_base: u64,
     idt_limit: u16,
@@ -163,6 +165,7 @@ impl Probes {
         Self {
             table: shared.breakpoints.table(),
             generation: shared.breakpoints.generation(),
+            told: shared.breakpoints.generation(),
             shared,
             idt: Idt::default(),
             idt_base: 0,
@@ -184,11 +187,11 @@ impl Probes {
         let Some(hit) = self.classify(exit, cx) else { return Ok(Verdict::NotOurs) };
         self.refresh();
         match hit {
-            Hit::Breakpoint { pc } => match self.site_at(pc, cx) {
-                Some(site) => self.at_site(pc, &site, cx),
-                None if self.is_int3(pc, cx) => self.guests_own(pc, cx),
+            Hit::Breakpoint { pc } => match self.find(pc, cx) {
+                Found::Ours(site) => self.at_site(pc, &site, cx),
+                Found::Guests => self.guests_own(pc, cx),
                 // It was ours until a moment ago; the guest tries again.
-                None => Ok(Verdict::Probe { pc }),
+                Found::Nothing => Ok(Verdict::Probe { pc }),
             },
             Hit::Bounced => self.bounced(cx),
             Hit::GuestsTrap { dr6 } => {
@@ -219,6 +222,21 @@ impl Probes {
             self.refresh();
         }
         self.table.get(pc).cloned()
+    }
+
+    /// Whose the `INT3` at `pc` is that the guest has met. Another vCPU may be putting breakpoints into memory or taking
+    /// them out: the guest's are those that are there before and after a look at a table that nobody changes.
+    fn find(&mut self, pc: u64, cx: &mut Context<'_>) -> Found {
+        if let Some(site) = self.site_at(pc, cx) {
+            return Found::Ours(site);
+        }
+        let before = self.is_int3(pc, cx);
+        self.table = self.shared.breakpoints.table();
+        match self.site_at(pc, cx) {
+            Some(site) => Found::Ours(site),
+            None if before && self.is_int3(pc, cx) => Found::Guests,
+            None => Found::Nothing,
+        }
     }
 
     fn classify(&self, exit: &Exit, cx: &mut Context<'_>) -> Option<Hit> {
@@ -320,12 +338,13 @@ impl Probes {
         let regs = cx.vcpu.regs();
         if let Some(frame) = Frame::read(cx.memory, &paging, regs.rsp) {
             let pc = frame.rip.wrapping_sub(1);
-            let site = self.site_at(pc, cx);
-            let own = site.as_ref().is_some_and(|site| site.original == INT3);
-            let site = site.filter(|_| !own);
-            // Neither `INT3` nor `INT 3`: a breakpoint of ours that was taken away a moment ago.
-            let gone =
-                site.is_none() && !own && !self.is_int3(pc, cx) && !self.is_int(3, pc.wrapping_sub(1), cx);
+            let (site, gone) = match self.find(pc, cx) {
+                Found::Ours(site) if site.original == INT3 => (None, false),
+                Found::Ours(site) => (Some(site), false),
+                Found::Guests => (None, false),
+                // Nor is it `INT 3`: a breakpoint of ours that was taken away a moment ago.
+                Found::Nothing => (None, !self.is_int(3, pc.wrapping_sub(1), cx)),
+            };
             if site.is_some() || gone {
                 let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
                 let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };
@@ -351,6 +370,13 @@ impl Probes {
 /// Whether a breakpoint register that is set stops at `pc`.
 fn holds(debug: &DebugControl, pc: u64) -> bool {
     debug.hardware.contains(&Some(HardwareBreakpoint::Execute(pc)))
+}
+
+/// Whose a breakpoint is.
+enum Found {
+    Ours(Site),
+    Guests,
+    Nothing,
 }
 
 /// How the engine was reached.

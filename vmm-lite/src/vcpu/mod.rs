@@ -188,6 +188,8 @@ impl VcpuThread {
     fn enter(&mut self) -> Result<()> {
         let machine = Arc::clone(&self.machine);
         let Some(shared) = machine.vcpus.get(usize::from(self.number)) else { return Ok(()) };
+        let (probes, mut cx) = self.probing(0);
+        probes.keep_up(&mut cx)?;
         self.close_exit();
         shared.in_guest.store(true, Ordering::SeqCst);
         if shared.attention.swap(false, Ordering::SeqCst) {

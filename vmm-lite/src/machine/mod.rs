@@ -31,7 +31,7 @@ use crate::kvm::Kick;
 use crate::memory::Memory;
 use crate::probe;
 use crate::recorder::{Clock, Flusher, Lane};
-use crate::vcpu::{Activity, LocalApic, Request};
+use crate::vcpu::{Activity, Console, LocalApic, Request};
 
 /// Locks that guard no invariant across a panic: a thread that panics ends the run anyway.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,6 +56,8 @@ pub(crate) struct Machine {
     pub(crate) local_apic: &'static dyn LocalApic,
     /// Where vCPU threads hand in the IPIs that KVM's local APICs send.
     pub(crate) ipis: Option<kernel_ipis::Source>,
+    /// What the guest prints. Taken last.
+    pub(crate) console: Console,
     pub(crate) timekeeper: Timekeeper,
     /// For events that no vCPU makes.
     pub(crate) lane: Mutex<Lane>,
@@ -181,6 +183,7 @@ impl Machine {
             mmio,
             local_apic,
             ipis,
+            console: Console::default(),
             timekeeper: Timekeeper::new(timeout_ns),
             lane: Mutex::new(lane),
             flusher,

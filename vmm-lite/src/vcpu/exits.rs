@@ -115,9 +115,7 @@ impl VcpuThread {
 
     fn port_io(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
         let now = self.now(timing);
-        if self.console.is_overdue(now) {
-            self.flush_console();
-        }
+        self.flush_old_console(now);
         let machine = std::sync::Arc::clone(&self.machine);
         let elements = usize::from(size.max(1));
         let mut effects = arrayvec::ArrayVec::<PortEffect, 64>::new();

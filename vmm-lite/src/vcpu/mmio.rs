@@ -17,9 +17,7 @@ impl VcpuThread {
     pub(super) fn write_device(&mut self, gpa: u64, data: &[u8], now: u64) {
         let machine = Arc::clone(&self.machine);
         let Some((device, offset)) = machine.mmio.find(gpa) else { return };
-        if self.console.is_overdue(now) {
-            self.flush_console();
-        }
+        self.flush_old_console(now);
         let mut print = |bytes: &[u8]| bytes.iter().for_each(|&byte| self.print(device.slot.gpa, byte, now));
         machine.with_virtio(device, &mut print, |transport, outside| transport.write(offset, data, outside));
         self.look = true;

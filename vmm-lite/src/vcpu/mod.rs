@@ -20,6 +20,7 @@ use crossbeam_channel::Receiver;
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use trace_format::event::{AddressSpace, ExitReason, Payload, StopReason, VcpuState};
 
+pub(crate) use console::Console;
 pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
 pub(crate) use request::Request;
 
@@ -28,7 +29,6 @@ use crate::kvm::{Exit, Vcpu};
 use crate::machine::{Machine, Order, lock};
 use crate::probe::{Context, Probes};
 use crate::recorder::{Lane, Timing};
-use console::Console;
 
 /// What a vCPU does while the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,6 @@ pub(crate) struct VcpuThread {
     /// The exit that is being handled and not yet recorded.
     unrecorded: Option<(Timing, ExitReason, u64, u8)>,
     probes: Probes,
-    console: Console,
     activity: Activity,
     /// The run's generation when the thread last looked.
     generation: u64,
@@ -117,7 +116,6 @@ impl VcpuThread {
             recording: false,
             unrecorded: None,
             probes: Probes::new(shared),
-            console: Console::default(),
             activity,
             generation: 0,
             parked: false,
@@ -142,7 +140,7 @@ impl VcpuThread {
         if let Err(error) = outcome {
             machine.fail(error);
         }
-        self.flush_console();
+        self.flush_own_console();
         self.close_exit();
     }
 
@@ -321,7 +319,7 @@ impl VcpuThread {
 
     /// Sleeps until an interrupt; `dead` when no interrupt could end it. The run ends when all vCPUs sleep like that.
     fn sleep(&mut self, dead: bool) {
-        self.flush_console();
+        self.flush_own_console();
         if dead && self.machine.run.set_dead(self.number, true) && !self.machine.anybody_notified() {
             self.machine.stop(StopReason::Deadlock);
         }

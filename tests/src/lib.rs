@@ -2,6 +2,7 @@
 
 pub mod images;
 pub mod initramfs;
+pub mod linux;
 pub mod program;
 pub mod real;
 pub mod run;

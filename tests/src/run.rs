@@ -9,6 +9,8 @@ use trace_format::event::{Exit, ExitReason, Payload, StopReason};
 use trace_format::{Event, Header, Kind, Reader};
 use vmm_lite::{Config, Image, Irqchip, Outcome, TrapSelection, Vm, guests};
 
+use crate::program;
+
 /// A guest to run: what is not set is as `vmscope record` has it.
 #[derive(Clone, Debug)]
 pub struct Guest {
@@ -165,6 +167,14 @@ impl Run {
         );
     }
 
+    /// The last `count` events as `vmscope events` shows them, for the message of a failed test.
+    #[must_use]
+    pub fn last_events(&self, count: usize) -> String {
+        let shown = program::expect(0, &["events", &self.trace.to_string_lossy()]);
+        let lines: Vec<&str> = shown.lines().collect();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+
     /// What the guest printed, all devices together.
     #[must_use]
     pub fn console(&self) -> String {
@@ -224,6 +234,12 @@ impl Run {
     pub fn symbol(&self, name: &str) -> u64 {
         symbol(&self.header, name)
     }
+}
+
+/// Whether the KVM of this trace emulates guest kernel code, as far as calibration found.
+#[must_use]
+pub fn emulates(header: &Header) -> bool {
+    header.calibration.iter().any(|fact| fact.value == "stops by an emulation error")
 }
 
 /// gva of a symbol in a trace's header.

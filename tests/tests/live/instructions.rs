@@ -6,13 +6,8 @@ use trace_format::event::{FixupKind, Payload, StopReason};
 use trace_format::{Reader, verify};
 use vmm_lite::Error;
 use vmscope_tests::images::{INSTRUCTIONS, INSTRUCTIONS_16, UNKNOWN_INSTRUCTION};
-use vmscope_tests::run::{Guest, Run};
+use vmscope_tests::run::{Guest, Run, emulates};
 use vmscope_tests::skip::kvm_or_skip;
-
-/// Whether this KVM emulates guest kernel code, as far as its trace tells.
-fn emulates(run: &Run) -> bool {
-    run.header.calibration.iter().any(|fact| fact.value == "stops by an emulation error")
-}
 
 /// What the guest executes that such a KVM cannot.
 const CARRIED_OUT: &[&str] = &[
@@ -77,7 +72,7 @@ fn run_well(image: &'static [u8], vcpus: u8) -> Run {
 fn core_instructions_do_what_the_manual_says() {
     if kvm_or_skip("core_instructions_do_what_the_manual_says") {
         let run = run_well(INSTRUCTIONS, 2);
-        if emulates(&run) {
+        if emulates(&run.header) {
             assert_eq!(run.counters()["absent"], 0, "every instruction is carried out");
             let carried_out = fixups(&run, FixupKind::Instruction);
             for mnemonic in CARRIED_OUT {
@@ -101,7 +96,7 @@ fn core_instructions_in_real_mode() {
 fn an_instruction_that_nobody_carries_out_is_named() {
     if kvm_or_skip("an_instruction_that_nobody_carries_out_is_named") {
         let run = Guest::image(UNKNOWN_INSTRUCTION, 1).run();
-        if !emulates(&run) {
+        if !emulates(&run.header) {
             run.assert_well();
             return;
         }

@@ -11,6 +11,7 @@ mod guests;
 mod hostile;
 mod instructions;
 mod irqchip;
+mod linux;
 mod recorder;
 mod traps_off;
 mod typing;

@@ -70,7 +70,7 @@ pub enum Irqchip {
     /// hold them back (`KVM_GUESTDBG_BLOCKIRQ`, Linux 5.15); on others a step may lead into a handler.
     Split,
     /// KVM plays all of them, and the 8254 timer: the same, and accesses to them and their interrupts are not seen
-    /// either.
+    /// either. The guest's handlers are found at exits, of which there are few then.
     Kernel,
 }
 

@@ -136,7 +136,7 @@ fn asleep(irqchip: Irqchip, vcpus: u8) -> (Started, Control) {
     let mut reader = Reader::open(&started.trace).unwrap();
     until(&format!("{irqchip:?}: it sleeps"), || {
         reader.poll().unwrap();
-        reader.forward(0).any(|event| matches!(event.unwrap().1.payload, Payload::Marker(_)))
+        reader.forward(0).any(|event| matches!(event.unwrap().1.payload, Payload::Marker(mark) if mark.text.as_str() == "asleep"))
     });
     until(&format!("{irqchip:?}: every vCPU is found halted"), || {
         control.pause(BY).unwrap();

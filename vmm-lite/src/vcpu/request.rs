@@ -34,11 +34,9 @@ impl VcpuThread {
         }
         let from = self.vcpu.rip();
         // A halted vCPU stays where it is until an interrupt wakes it.
-        if self.activity == Activity::Running {
-            if !self.carry_out_hlt()? {
-                self.step_through(from)?;
-                self.machine.local_apic.after_step(self)?;
-            }
+        if self.activity == Activity::Running && !self.carry_out_hlt()? {
+            self.step_through(from)?;
+            self.machine.local_apic.after_step(self)?;
         }
         let to = self.vcpu.rip();
         self.record(Payload::Debugger(Debugger::Stepped { by, from, to }));

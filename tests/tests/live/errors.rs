@@ -30,13 +30,13 @@ fn guests_that_are_none() {
     fs::write(&large, vec![0x90; 1 << 20]).unwrap();
     refuse(2, &["record", &large, "-o", &trace], &["ELF", "too large"]);
 
-    let elf32 = path("elf32");
-    fs::write(&elf32, b"\x7fELF\x01\x01\x01").unwrap();
-    refuse(2, &["record", &elf32, "-o", &trace], &["64-bit"]);
-
-    let torn = path("torn");
-    fs::write(&torn, b"\x7fELF\x02\x01\x01").unwrap();
-    refuse(2, &["record", &torn, "-o", &trace], &["damaged"]);
+    for class in [b"\x7fELF\x01\x01\x01", b"\x7fELF\x02\x01\x01"] {
+        let torn = path("torn");
+        fs::write(&torn, class).unwrap();
+        refuse(2, &["record", &torn, "-o", &trace], &["damaged"]);
+    }
+    let initrd = ["record", "hello", "--initrd", &large, "-o", &trace];
+    refuse(2, &initrd, &["cannot give hello the module", "takes none"]);
 }
 
 #[test]

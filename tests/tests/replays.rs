@@ -33,10 +33,12 @@ fn each_is_intact_small_and_described() {
     for path in replays() {
         let found = verify(&mut Reader::open(&path).unwrap()).unwrap();
         assert!(found.is_sound() && found.finished && found.lost == 0, "{}: {found:?}", path.display());
-        assert!(found.bytes < 100_000, "{}: {} bytes", path.display(), found.bytes);
+        let header = Reader::open(&path).unwrap().header().clone();
+        // Linux has 200 000 symbols, which are 600 KB.
+        let most = if header.symbols.len() < 10_000 { 100_000 } else { 1_000_000 };
+        assert!(found.bytes < most, "{}: {} bytes", path.display(), found.bytes);
         let about = fs::read_to_string(path.with_extension("md")).unwrap();
-        let recorded = Reader::open(&path).unwrap().header().guest.clone();
-        assert!(about.contains(&format!("vmscope record {recorded}")), "{}", path.display());
+        assert!(about.contains(&format!("vmscope record {}", header.guest)), "{}", path.display());
         assert!(about.contains("Look at"), "{}", path.display());
     }
 }

@@ -9,11 +9,17 @@ use std::{env, fs};
 
 use toolchain::{Error, Toolchain, package};
 
-/// Kernels over the runtime of the built-in guests, of one C file each.
-const KERNELS: &[&str] = &["instructions", "interrupts", "unknown-instruction", "virtio", "typing"];
-
-/// One of several.
-const HOSTILE: &[&str] = &["hostile/main.c", "hostile/devices.c", "hostile/cpu.c", "hostile/interrupts.c"];
+/// Kernels over the runtime of the built-in guests: their name, and what they are made of besides it.
+const KERNELS: &[(&str, &[&str])] = &[
+    ("hostile", &["hostile/main.c", "hostile/devices.c", "hostile/cpu.c", "hostile/interrupts.c"]),
+    ("instructions", &["instructions.c"]),
+    ("interrupts", &["interrupts.c"]),
+    ("moving", &["moving.c"]),
+    ("typing", &["typing.c"]),
+    ("unknown-instruction", &["unknown-instruction.c"]),
+    ("virtio", &["virtio.c"]),
+    ("x87", &["x87.c", "x87.user.c"]),
+];
 
 /// Flat 16-bit images of one assembly file each.
 const FLAT: &[&str] = &["instructions-16"];
@@ -52,15 +58,13 @@ fn build() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=../vmm-lite/build/toolchain.rs");
 
     let runtime = toolchain.compile_runtime()?;
-    for name in KERNELS {
-        let mut objects = toolchain.compile_all(&[&format!("{name}.c")])?;
+    toolchain.watch("../tests/guests", "x87.h");
+    toolchain.watch("../tests/guests", "hostile/hostile.h");
+    for (name, sources) in KERNELS {
+        let mut objects = toolchain.compile_all(sources)?;
         objects.extend_from_slice(&runtime);
         toolchain.link_kernel(name, &objects)?;
     }
-    let mut objects = toolchain.compile_all(HOSTILE)?;
-    objects.extend_from_slice(&runtime);
-    toolchain.watch("../tests/guests", "hostile/hostile.h");
-    toolchain.link_kernel("hostile", &objects)?;
     for name in FLAT {
         toolchain.link_flat(name, &toolchain.compile_all(&[&format!("{name}.S")])?)?;
     }

@@ -25,3 +25,7 @@ pub const SHOOTDOWN: &[u8] = image!("shootdown");
 pub const INIT: &[u8] = include_bytes!("../guests/linux/init");
 /// Echoes what is typed: from the serial port there, from the keyboard to the text screen.
 pub const TYPING: &[u8] = image!("typing.elf");
+/// Executes x87 instructions in ring 0 and in ring 3 and compares what they leave.
+pub const X87: &[u8] = image!("x87.elf");
+/// A kernel that copies its handler, and the breakpoints in it.
+pub const MOVING: &[u8] = image!("moving.elf");

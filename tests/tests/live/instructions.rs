@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use trace_format::event::{FixupKind, Payload, StopReason};
 use trace_format::{Reader, verify};
 use vmm_lite::Error;
-use vmscope_tests::images::{INSTRUCTIONS, INSTRUCTIONS_16, UNKNOWN_INSTRUCTION};
+use vmscope_tests::images::{INSTRUCTIONS, INSTRUCTIONS_16, UNKNOWN_INSTRUCTION, X87};
 use vmscope_tests::run::{Guest, Run, emulates};
 use vmscope_tests::skip::kvm_or_skip;
 
@@ -89,6 +89,16 @@ fn core_instructions_do_what_the_manual_says() {
 fn core_instructions_in_real_mode() {
     if kvm_or_skip("core_instructions_in_real_mode") {
         let _ = run_well(INSTRUCTIONS_16, 1);
+    }
+}
+
+#[test]
+fn x87_computes_what_the_processor_does() {
+    if kvm_or_skip("x87_computes_what_the_processor_does") {
+        let run = run_well(X87, 1);
+        assert!(run.counters()["compared"] > 10_000);
+        let carried_out = fixups(&run, FixupKind::Instruction);
+        assert_eq!(emulates(&run.header), carried_out.contains("fdivr"), "{carried_out:?}");
     }
 }
 

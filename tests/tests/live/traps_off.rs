@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use vmm_lite::TrapSelection;
+use vmscope_tests::images::MOVING;
 use vmscope_tests::run::Guest;
 use vmscope_tests::skip::kvm_or_skip;
 
@@ -50,4 +51,14 @@ fn a_list_records_nothing_else() {
     let counters = run.counters();
     let traced = [0, 6, 13, 14, 256].map(|vector| run.traps(vector));
     assert_eq!(traced, [0, counters["invalid_opcodes"], 0, 0, counters["syscalls"]]);
+}
+
+#[test]
+fn core_a_kernel_that_copies_its_handlers_runs_on() {
+    if kvm_or_skip("core_a_kernel_that_copies_its_handlers_runs_on") {
+        let run = Guest::image(MOVING, 1).run();
+        run.assert_well();
+        assert!(run.traps(0x42) > 0, "its handlers are probed");
+        assert!(run.traps(0x42) <= run.counters()["calls"]);
+    }
 }

@@ -13,9 +13,10 @@ mod access;
 mod bits;
 mod compare;
 mod descriptor;
+mod mxcsr;
 mod operand;
-mod state;
 mod system;
+mod x87;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 use kvm_bindings::{kvm_regs, kvm_sregs};
@@ -145,7 +146,8 @@ impl Cpu<'_> {
                 descriptor::examine(instruction, &mut operands)
             }
             _ if bits::knows(instruction.mnemonic()) => bits::compute(instruction, &mut operands),
-            _ if state::knows(instruction.mnemonic()) => self.floating_point(instruction),
+            _ if mxcsr::knows(instruction.mnemonic()) => self.mxcsr(instruction),
+            _ if x87::knows(instruction.mnemonic()) => self.x87(instruction),
             _ => self.system(instruction),
         }
     }

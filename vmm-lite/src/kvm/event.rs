@@ -72,19 +72,6 @@ impl Event {
     pub(crate) const DEBUG: Self = Self::Trap { vector: 1 };
 }
 
-/// The control words of x87 and SSE, as the legacy region of XSAVE has them (SDM vol. 1, 10.5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FpuControl {
-    /// FCW.
-    pub(crate) control: u16,
-    /// FSW.
-    pub(crate) status: u16,
-    /// The tag word in its short form: a bit for each register that is in use.
-    pub(crate) in_use: u8,
-    /// MXCSR.
-    pub(crate) mxcsr: u32,
-}
-
 impl Vcpu {
     /// Gives the guest an exception at the next entry.
     ///
@@ -149,36 +136,6 @@ impl Vcpu {
         self.set_events(events)?;
         self.event_queued = true;
         Ok(())
-    }
-
-    /// The control words of x87 and SSE.
-    ///
-    /// # Errors
-    /// When the ioctl fails.
-    pub(crate) fn fpu_control(&self) -> Result<FpuControl> {
-        let area = self.fd.get_xsave().map_err(|e| Error::kvm("KVM_GET_XSAVE", e))?.region;
-        Ok(FpuControl {
-            control: area[0] as u16,
-            status: (area[0] >> 16) as u16,
-            in_use: area[1] as u8,
-            mxcsr: area[6],
-        })
-    }
-
-    /// Sets them. Not by `KVM_SET_FPU`: a state that XSAVE has marked as initial stays so under it.
-    ///
-    /// # Errors
-    /// When the ioctl fails.
-    pub(crate) fn set_fpu_control(&self, fpu: FpuControl) -> Result<()> {
-        const X87_AND_SSE: u32 = 3;
-        let mut area = self.fd.get_xsave().map_err(|e| Error::kvm("KVM_GET_XSAVE", e))?;
-        area.region[0] = u32::from(fpu.control) | u32::from(fpu.status) << 16;
-        area.region[1] = area.region[1] & !0xff | u32::from(fpu.in_use);
-        area.region[6] = fpu.mxcsr;
-        // XSTATE_BV, behind the 512 bytes of the legacy region.
-        area.region[128] |= X87_AND_SSE;
-        // SAFETY: no component that is enabled dynamically is, so KVM reads no more than the 4096 bytes of `region`.
-        unsafe { self.fd.set_xsave(&area) }.map_err(|e| Error::kvm("KVM_SET_XSAVE", e))
     }
 
     /// XCR0.

@@ -10,6 +10,7 @@
 mod arm;
 mod budget;
 mod carry_out;
+mod copies;
 mod frame;
 mod idt;
 mod returns;
@@ -189,9 +190,9 @@ impl Probes {
         match hit {
             Hit::Breakpoint { pc } => match self.find(pc, cx) {
                 Found::Ours(site) => self.at_site(pc, &site, cx),
-                Found::Guests => self.guests_own(pc, cx),
-                // It was ours until a moment ago; the guest tries again.
-                Found::Nothing => Ok(Verdict::Probe { pc }),
+                Found::Guests if !self.take_out_copy(pc, cx) => self.guests_own(pc, cx),
+                // It was ours until a moment ago, or is no longer in a copy of it; the guest tries again.
+                Found::Guests | Found::Nothing => Ok(Verdict::Probe { pc }),
             },
             Hit::Bounced => self.bounced(cx),
             Hit::GuestsTrap { dr6 } => {
@@ -273,6 +274,12 @@ impl Probes {
         paging.read(cx.memory.map(), gva, &mut byte) == 1 && byte == [INT3]
     }
 
+    /// Takes out the `INT3` at `pc` if the guest has copied it from where a breakpoint was.
+    fn take_out_copy(&self, pc: u64, cx: &mut Context<'_>) -> bool {
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        self.shared.breakpoints.take_out_copy(cx.memory, &paging, pc)
+    }
+
     /// Whether the guest has an `INT vector` of two bytes there, with a breakpoint of ours on it or not.
     fn is_int(&self, vector: u8, gva: u64, cx: &mut Context<'_>) -> bool {
         const INT: u8 = 0xcd;
@@ -341,7 +348,8 @@ impl Probes {
             let (site, gone) = match self.find(pc, cx) {
                 Found::Ours(site) if site.original == INT3 => (None, false),
                 Found::Ours(site) => (Some(site), false),
-                Found::Guests => (None, false),
+                // One that the guest has copied from where a breakpoint of ours was is not its own.
+                Found::Guests => (None, self.take_out_copy(pc, cx)),
                 // Nor is it `INT 3`: a breakpoint of ours that was taken away a moment ago.
                 Found::Nothing => (None, !self.is_int(3, pc.wrapping_sub(1), cx)),
             };

@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 use trace_format::event::{Access, WalkCause, WalkOutcome};
 
+use super::copies::Copies;
 use super::idt::VectorSet;
 use super::returns::Return;
 use crate::error::Result;
@@ -167,6 +168,7 @@ pub(crate) struct Breakpoints {
 struct Inner {
     wanted: BTreeMap<Owner, BTreeMap<u64, Roles>>,
     table: Arc<Table>,
+    copies: Copies,
 }
 
 impl Breakpoints {
@@ -219,7 +221,11 @@ impl Breakpoints {
             let Some(gpa) = paging.translate(memory.map(), gva) else { continue };
             let mut code = [0; LONGEST];
             let length = read_code(memory, paging, &table, gva, &mut code);
-            if let Some(code) = code.get(..length).filter(|code| !code.is_empty()) {
+            if let Some(code) = code.get_mut(..length).filter(|code| !code.is_empty()) {
+                if let Some(original) = inner.copies.original(code) {
+                    code[0] = original;
+                }
+                inner.copies.remember(code);
                 let in_register = in_registers.contains(&gva);
                 let user = is_users(memory, paging, gva);
                 table.insert(gva, Site { in_register, user, ..Site::decode(gva, gpa, code, roles) });
@@ -304,6 +310,18 @@ impl Breakpoints {
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    /// Takes out the `INT3` at `gva`, where there is no breakpoint, if it is a copy of one. False if it is the guest's.
+    pub(super) fn take_out_copy(&self, memory: &Memory, paging: &Paging, gva: u64) -> bool {
+        let inner = self.lock();
+        let mut code = [0; LONGEST];
+        let length = read_code(memory, paging, &inner.table, gva, &mut code);
+        let original = code.get(..length).and_then(|code| inner.copies.original(code));
+        match (original, paging.translate(memory.map(), gva)) {
+            (Some(original), Some(gpa)) => memory.write(gpa, &[original]).is_ok(),
+            _ => false,
+        }
     }
 
     /// What somebody who wants a stop at `gva` has set.

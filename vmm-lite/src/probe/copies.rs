@@ -1,0 +1,84 @@
+//! Breakpoints that the guest has copied: a program that moves itself, as memtest86+ does, takes them along, and what it
+//! runs then has `INT3` where its handlers began. They are told from its own by the code behind them.
+
+use std::collections::VecDeque;
+
+use arrayvec::ArrayVec;
+
+use super::table::INT3;
+
+/// How many places are remembered. A machine has a handler or two a vector.
+const PLACES: usize = 1024;
+/// How many bytes of each.
+const LENGTH: usize = 15;
+/// How many behind the first must be the same. Behind those a program that moves may have changed addresses.
+const ENOUGH: usize = 6;
+
+/// Code as it was before a breakpoint replaced its first byte.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    places: VecDeque<ArrayVec<u8, LENGTH>>,
+}
+
+impl Copies {
+    /// Remembers `code`, whose first byte is about to be replaced.
+    pub(super) fn remember(&mut self, code: &[u8]) {
+        let code: ArrayVec<u8, LENGTH> = code.iter().copied().take(LENGTH).collect();
+        if code.first() == Some(&INT3) || self.places.contains(&code) {
+            return;
+        }
+        if self.places.len() == PLACES {
+            self.places.pop_front();
+        }
+        self.places.push_back(code);
+    }
+
+    /// The byte that belongs where `code` begins with an `INT3`, if that is a copy of a breakpoint.
+    pub(super) fn original(&self, code: &[u8]) -> Option<u8> {
+        let (&INT3, rest) = code.split_first()? else { return None };
+        // The latest of those that are alike the longest: that is where the guest ran last.
+        let place = self.places.iter().max_by_key(|place| alike(rest, place.get(1..).unwrap_or_default()))?;
+        let enough = alike(rest, place.get(1..).unwrap_or_default()) >= ENOUGH;
+        place.first().copied().filter(|_| enough)
+    }
+}
+
+/// How many bytes are the same until the first that is not. Those that have become breakpoints themselves do not count.
+fn alike(now: &[u8], then: &[u8]) -> usize {
+    let same = now.iter().zip(then).take_while(|(now, then)| now == then || **now == INT3);
+    same.filter(|(now, _)| **now != INT3).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HANDLER: &[u8] = &[0x6a, 0, 0x6a, 2, 0xeb, 0x66, 0x6a, 0, 0x6a, 3, 0xeb, 0x60, 0x6a, 0, 0x6a];
+
+    #[test]
+    fn a_copy_is_known_by_what_follows() {
+        let mut copies = Copies::default();
+        copies.remember(HANDLER);
+        let mut copy = HANDLER.to_vec();
+        assert_eq!(copies.original(&copy), None, "no breakpoint");
+        copy[0] = INT3;
+        copy[6] = INT3;
+        assert_eq!(copies.original(&copy), Some(0x6a));
+        copy[12] = 0x90;
+        assert_eq!(copies.original(&copy), Some(0x6a), "an address behind it may be another");
+        copy[3] = 4;
+        assert_eq!(copies.original(&copy), None, "other code");
+        assert_eq!(copies.original(&[INT3; 15]), None, "padding");
+        assert_eq!(copies.original(&[INT3, 0, 0x6a]), None, "too little to tell");
+        assert_eq!(copies.original(&[]), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut copies = Copies::default();
+        for n in 0..2 * PLACES {
+            copies.remember(&[1, n as u8, (n >> 8) as u8, 3, 4, 5, 6, 7]);
+        }
+        assert_eq!(copies.places.len(), PLACES);
+    }
+}

@@ -24,7 +24,7 @@ fn event(n: u64) -> Event {
         }),
         2 => Payload::AddressSpace(AddressSpace { old: n, new: n + 1 }),
         3 => Payload::Console(Output { port: 0xe9, bytes: b"some words\n".iter().copied().collect() }),
-        _ if n % 2 == 0 => Payload::Counter(Counter { name: text, value: n }),
+        _ if n.is_multiple_of(2) => Payload::Counter(Counter { name: text, value: n }),
         _ => Payload::Marker(Marker { by_guest: true, text, value: n }),
     };
     Event { time: 1000 * n, vcpu: (n % 3) as u8, payload }

@@ -1,7 +1,7 @@
 //! Guest images: what they are, where they go, what they are told, what they call things.
 //!
-//! The kind is recognized from the file ([`Kind`]); each boot protocol is a module: [`linux`], [`multiboot`], [`pvh`],
-//! [`plain`].
+//! The kind is recognized from the file ([`Kind`]); each boot protocol is a module: `linux`, `multiboot`, `pvh`,
+//! `plain`.
 
 mod elf;
 mod kallsyms;

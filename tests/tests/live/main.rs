@@ -7,6 +7,7 @@
 mod control;
 mod doctor;
 mod errors;
+mod foreign;
 mod guests;
 mod hostile;
 mod instructions;

@@ -107,21 +107,22 @@ impl Probes {
         self.compared_ns = cx.time;
         self.patches = self.shared.patches.load(Ordering::Relaxed);
         let start = cx.lane.now();
-        // A guest that moves its handlers all the time goes on without probes for most of it.
+        // A guest that moves its handlers all the time keeps the probes that it had for most of it.
         self.starved = long_mode && !self.budget.allows(start);
         // Where breakpoints bounce, a guest without a handler to bounce off would not survive one.
         let survives = self.shared.calibration.kernel_breakpoint != BreakpointStop::Bounce
             || self.idt.handler(VECTOR_BP).is_some();
-        let mut wanted = if long_mode && !self.starved && survives {
-            self.wanted(cx.memory, &paging)
-        } else {
-            BTreeMap::new()
+        let owner = Owner::Vcpu(cx.vcpu.number());
+        let mut wanted = match (long_mode && survives, self.starved) {
+            (false, _) => BTreeMap::new(),
+            (true, false) => self.wanted(cx.memory, &paging),
+            // What was found last is better than nothing: most often the guest has changed another gate.
+            (true, true) => self.shared.breakpoints.wanted_by(owner),
         };
         // A breakpoint there would bounce off itself; the breakpoint register does its work.
         if let Some(handler) = self.bounce_handler() {
             wanted.remove(&handler);
         }
-        let owner = Owner::Vcpu(cx.vcpu.number());
         if wanted != self.shared.breakpoints.wanted_by(owner) {
             self.shared.breakpoints.want(owner, wanted, cx.memory, &paging);
         }

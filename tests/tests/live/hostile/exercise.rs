@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trace_format::event::{Access, Actor, StopReason};
+use trace_format::event::{Access, Actor, Payload, StopReason};
 use trace_format::{Reader, verify};
 use vmm_lite::devices::Key;
 use vmm_lite::{Control, Error, MachineState, Outcome};
@@ -31,11 +31,12 @@ pub(super) fn without_hanging<T: Send + 'static>(what: &str, work: impl FnOnce()
     }
 }
 
-/// Starts `guest`, lets `prepare` change it while it is paused, asks all there is to ask for `length` or until it has
-/// ended by itself, and ends it. Its end and its trace must be in order.
+/// Starts `guest`, lets `prepare` change it while it is paused, waits until it prints `first`, asks all there is to ask
+/// for `length` or until it has ended by itself, and ends it. Its end and its trace must be in order.
 pub(super) fn endure(
     what: &str,
     guest: Guest,
+    first: &'static str,
     length: Duration,
     prepare: impl FnOnce(&Started) + Send + 'static,
 ) -> Run {
@@ -45,6 +46,9 @@ pub(super) fn endure(
         prepare(&started);
         let control = started.vm.control();
         answered(control.resume(BY));
+        while !first.is_empty() && !has_printed(&started, first) && !is_over(&control) {
+            thread::sleep(Duration::from_millis(10));
+        }
         exercise(&control, vcpus, length);
         control.stop(BY);
         started.finish()
@@ -53,6 +57,13 @@ pub(super) fn endure(
     let found = verify(&mut Reader::open(&run.trace).unwrap()).unwrap();
     assert!(found.is_sound() && found.finished && found.lost == 0, "{what}: {found:?}");
     run
+}
+
+fn has_printed(started: &Started, words: &str) -> bool {
+    let mut reader = Reader::open(&started.trace).unwrap();
+    let console =
+        |payload: &Payload| matches!(payload, Payload::Console(c) if c.bytes.starts_with(words.as_bytes()));
+    reader.forward(0).filter_map(Result::ok).any(|(_, event)| console(&event.payload))
 }
 
 /// Pauses, looks, steps, sets breakpoints and resumes, over and over.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use trace_format::describe::Line;
 use trace_format::event::{Actor, ExitReason, StopReason};
 use vmscope_tests::images::HOSTILE;
 use vmscope_tests::run::{Guest, Run};
@@ -22,7 +23,7 @@ pub(super) fn guest(action: &str, vcpus: u8) -> Guest {
 
 fn run(action: &str, vcpus: u8) -> Run {
     let what = format!("{action} on {vcpus}");
-    let run = endure(&what, guest(action, vcpus), LENGTH, |started| soup::fill(started, 1));
+    let run = endure(&what, guest(action, vcpus), "go", LENGTH, |started| soup::fill(started, 1));
     assert!(run.console().contains("go\n"), "{what} did not begin: {:?}\n{}", run.outcome, run.console());
     run
 }
@@ -32,8 +33,23 @@ fn lasts(action: &str, vcpus: &[u8]) {
     for vcpus in vcpus {
         let run = run(action, *vcpus);
         let why = StopReason::Ended { by: Actor::User };
-        assert_eq!(run.outcome.why, why, "{action} on {vcpus}: {:?}\n{}", run.outcome.failure, run.console());
+        assert_eq!(
+            run.outcome.why,
+            why,
+            "{action} on {vcpus}: {:?}\n{}\n{}",
+            run.outcome.failure,
+            run.console(),
+            last_events(&run)
+        );
     }
+}
+
+/// What came before the end, for people.
+fn last_events(run: &Run) -> String {
+    const MANY: usize = 60;
+    let first = run.events.len().saturating_sub(MANY);
+    let lines = run.events.iter().enumerate().skip(first);
+    lines.map(|(n, event)| format!("{}\n", Line { number: n as u64, event, header: &run.header })).collect()
 }
 
 /// The guest may break itself.

@@ -103,7 +103,9 @@ fn kernel(name: &str, action: &str, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let guest =
             guest(action, if seed % 4 == 0 { 2 } else { 1 }).append(&format!("action={action} seed={seed}"));
-        drop(endure(&format!("{action}, seed {seed}"), guest, LENGTH, move |started| fill(started, seed)));
+        drop(endure(&format!("{action}, seed {seed}"), guest, "go", LENGTH, move |started| {
+            fill(started, seed)
+        }));
     }
 }
 
@@ -126,6 +128,6 @@ fn random_instructions_in_real_mode() {
     for seed in 100..124 {
         let path = directory.path().join(format!("{seed}.bin"));
         std::fs::write(&path, code(seed, 4096)).unwrap();
-        drop(endure(&format!("16-bit, seed {seed}"), Guest::file(path, 1), LENGTH, |_| {}));
+        drop(endure(&format!("16-bit, seed {seed}"), Guest::file(path, 1), "", LENGTH, |_| {}));
     }
 }

@@ -104,7 +104,7 @@ fn kernel(name: &str, action: &str, seeds: std::ops::Range<u64>) {
         let guest =
             guest(action, if seed % 4 == 0 { 2 } else { 1 }).append(&format!("action={action} seed={seed}"));
         drop(endure(&format!("{action}, seed {seed}"), guest, "go", LENGTH, move |started| {
-            fill(started, seed)
+            fill(started, seed);
         }));
     }
 }

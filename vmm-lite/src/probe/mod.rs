@@ -190,9 +190,9 @@ impl Probes {
         match hit {
             Hit::Breakpoint { pc } => match self.find(pc, cx) {
                 Found::Ours(site) => self.at_site(pc, &site, cx),
-                Found::Guests if !self.take_out_copy(pc, cx) => self.guests_own(pc, cx),
-                // It was ours until a moment ago, or is no longer in a copy of it; the guest tries again.
-                Found::Guests | Found::Nothing => Ok(Verdict::Probe { pc }),
+                Found::Guests => self.guests_own(pc, cx),
+                // It was ours until a moment ago, or a copy of ours; the guest tries again.
+                Found::Nothing => Ok(Verdict::Probe { pc }),
             },
             Hit::Bounced => self.bounced(cx),
             Hit::GuestsTrap { dr6 } => {
@@ -235,7 +235,7 @@ impl Probes {
         self.table = self.shared.breakpoints.table();
         match self.site_at(pc, cx) {
             Some(site) => Found::Ours(site),
-            None if before && self.is_int3(pc, cx) => Found::Guests,
+            None if before && self.is_int3(pc, cx) && !self.take_out_copy(pc, cx) => Found::Guests,
             None => Found::Nothing,
         }
     }
@@ -348,9 +348,8 @@ impl Probes {
             let (site, gone) = match self.find(pc, cx) {
                 Found::Ours(site) if site.original == INT3 => (None, false),
                 Found::Ours(site) => (Some(site), false),
-                // One that the guest has copied from where a breakpoint of ours was is not its own.
-                Found::Guests => (None, self.take_out_copy(pc, cx)),
-                // Nor is it `INT 3`: a breakpoint of ours that was taken away a moment ago.
+                Found::Guests => (None, false),
+                // Nor is it `INT 3`: a breakpoint of ours, or a copy of one, that was taken away a moment ago.
                 Found::Nothing => (None, !self.is_int(3, pc.wrapping_sub(1), cx)),
             };
             if site.is_some() || gone {

@@ -224,6 +224,8 @@ impl Breakpoints {
             if let Some(code) = code.get_mut(..length).filter(|code| !code.is_empty()) {
                 if let Some(original) = inner.copies.original(code) {
                     code[0] = original;
+                    // It is memory, or it could not have been read.
+                    drop(memory.write(gpa, &[original]));
                 }
                 inner.copies.remember(code);
                 let in_register = in_registers.contains(&gva);
@@ -312,9 +314,12 @@ impl Breakpoints {
         true
     }
 
-    /// Takes out the `INT3` at `gva`, where there is no breakpoint, if it is a copy of one. False if it is the guest's.
+    /// Takes out the `INT3` at `gva` if it is a copy of a breakpoint. False if it is the guest's own.
     pub(super) fn take_out_copy(&self, memory: &Memory, paging: &Paging, gva: u64) -> bool {
         let inner = self.lock();
+        if inner.table.get(gva).is_some() {
+            return true; // it has become a breakpoint meanwhile
+        }
         let mut code = [0; LONGEST];
         let length = read_code(memory, paging, &inner.table, gva, &mut code);
         let original = code.get(..length).and_then(|code| inner.copies.original(code));

@@ -7,14 +7,16 @@ use kvm_bindings::{
     kvm_msr_entry, kvm_regs, kvm_sregs, kvm_vcpu_events,
 };
 use kvm_ioctls::{SyncReg, VcpuFd};
-use vmm_sys_util::ioctl::ioctl_with_ref;
-use vmm_sys_util::ioctl_iow_nr;
+use vmm_sys_util::ioctl::{ioctl, ioctl_with_ref};
+use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr};
 
 use super::debug::DebugControl;
 use super::exit::Exit;
 use super::kick::{Kick, KickTarget};
 use crate::error::{Error, Result};
 
+// KVM_RUN, Documentation/virt/kvm/api.rst 4.10.
+ioctl_io_nr!(KVM_RUN, kvm_bindings::KVMIO, 0x80);
 // KVM_INTERRUPT, Documentation/virt/kvm/api.rst 4.16.
 ioctl_iow_nr!(KVM_INTERRUPT, kvm_bindings::KVMIO, 0x86, kvm_interrupt);
 
@@ -65,7 +67,7 @@ impl Vcpu {
     /// # Errors
     /// When `KVM_RUN` fails for another reason than a signal.
     pub(crate) fn run(&mut self) -> Result<Exit> {
-        let outcome = self.fd.run().map(drop);
+        let outcome = self.kvm_run();
         let run = self.fd.get_kvm_run();
         match outcome {
             Ok(()) => {
@@ -96,13 +98,22 @@ impl Vcpu {
     /// When `KVM_RUN` fails.
     pub(crate) fn complete_pending(&mut self) -> Result<Option<Exit>> {
         self.fd.get_kvm_run().immediate_exit = 1;
-        let outcome = self.fd.run().map(drop);
+        let outcome = self.kvm_run();
         let run = self.fd.get_kvm_run();
         run.immediate_exit = 0;
         match outcome {
             Err(e) if matches!(e.errno(), libc::EINTR | libc::EAGAIN) => Ok(None),
             Err(e) => Err(Error::kvm("KVM_RUN", e)),
             Ok(()) => Ok(Some(Exit::read(run))),
+        }
+    }
+
+    /// `VcpuFd::run` would decode the exit, as [`Exit::read`] does.
+    fn kvm_run(&self) -> std::result::Result<(), kvm_ioctls::Error> {
+        // SAFETY: the file is a vCPU, and KVM_RUN takes no argument.
+        match unsafe { ioctl(&self.fd, KVM_RUN()) } {
+            0 => Ok(()),
+            _ => Err(kvm_ioctls::Error::last()),
         }
     }
 

@@ -61,10 +61,12 @@ impl Machine {
     /// Notes whether the 8259s want an interrupt taken.
     pub(super) fn note_pics(&self, bus: &PortBus) {
         let pending = bus.chips.pic.interrupt_pending();
-        if pending != self.pic_pending.swap(pending, Ordering::AcqRel)
-            && pending
-            && let Some(boot) = self.vcpus.first()
-        {
+        // The lock on the bus is held, so nobody else writes it.
+        if pending == self.pic_pending.load(Ordering::Relaxed) {
+            return;
+        }
+        self.pic_pending.store(pending, Ordering::Release);
+        if pending && let Some(boot) = self.vcpus.first() {
             boot.notify();
         }
     }

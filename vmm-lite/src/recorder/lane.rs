@@ -132,7 +132,8 @@ impl Lane {
         }
         self.last = now;
         if let Some(ring) = &self.ring {
-            ring.floor.store(IDLE, Ordering::SeqCst);
+            // Seen late, it holds up others for a moment more; what was pushed is seen before it.
+            ring.floor.store(IDLE, Ordering::Release);
         }
     }
 

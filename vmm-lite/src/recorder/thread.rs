@@ -17,7 +17,8 @@ use super::late::LateLane;
 use super::merge::Merge;
 use crate::error::{Error, Result};
 
-/// How long the thread sleeps when there is nothing to do.
+/// How long the thread sleeps when there is little to do. It runs on a CPU that vCPUs could have, and takes their
+/// rings' memory away from theirs; a vCPU whose ring is full wakes it.
 pub(super) const NAP: Duration = Duration::from_millis(2);
 /// How old what is not yet in the file may get while somebody watches it grow.
 const FLUSH_FOLLOWED: Duration = Duration::from_millis(50);
@@ -207,7 +208,7 @@ impl Work {
                 self.shared.done.store(number, Ordering::Release);
                 asked = None;
             }
-            if drained == 0 {
+            if drained < RING_EVENTS / 4 && !self.shared.ending.load(Ordering::Acquire) {
                 thread::park_timeout(NAP);
             }
         }

@@ -161,7 +161,10 @@ impl VcpuThread {
 
     /// Everything that can keep the vCPU out of the guest.
     fn look_around(&mut self) -> Result<Next> {
-        while let Ok(request) = self.requests.try_recv() {
+        // Whoever sends a request notifies the vCPU of it.
+        while self.look
+            && let Ok(request) = self.requests.try_recv()
+        {
             request(self);
         }
         let generation = self.machine.run.generation();
@@ -184,19 +187,21 @@ impl VcpuThread {
 
     /// Enters the guest and handles the exit.
     fn enter(&mut self) -> Result<()> {
-        let machine = Arc::clone(&self.machine);
-        let Some(shared) = machine.vcpus.get(usize::from(self.number)) else { return Ok(()) };
         let (probes, mut cx) = self.probing(0);
         probes.keep_up(&mut cx)?;
         self.close_exit();
+        let Some(shared) = self.machine.vcpus.get(usize::from(self.number)) else { return Ok(()) };
         shared.in_guest.store(true, Ordering::SeqCst);
-        if shared.attention.swap(false, Ordering::SeqCst) {
-            shared.in_guest.store(false, Ordering::SeqCst);
+        if shared.attention.load(Ordering::SeqCst) {
+            // Not a mere store: it must see what was done before the last notification.
+            shared.attention.swap(false, Ordering::SeqCst);
+            shared.in_guest.store(false, Ordering::Release);
             self.look = true;
             return Ok(());
         }
         let exit = self.vcpu.run();
-        shared.in_guest.store(false, Ordering::SeqCst);
+        // Who sees this late kicks once too often.
+        shared.in_guest.store(false, Ordering::Release);
         let timing = self.lane.leave_guest();
         self.recording = true;
         self.handle(exit?, timing)

@@ -266,6 +266,9 @@ impl Control {
         let mut bus = lock(&self.machine.bus);
         let typed = bus.type_key(key, self.machine.clock.now());
         self.machine.deliver_from(&mut bus);
+        drop(bus);
+        // It comes up again at a time of its own.
+        self.machine.timekeeper.poke();
         typed
     }
 

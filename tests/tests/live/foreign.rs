@@ -6,6 +6,7 @@ use trace_format::Reader;
 use trace_format::event::{Actor, Payload};
 use trace_format::screen::TextScreen;
 use vmm_lite::Control;
+use vmm_lite::devices::Key;
 use vmscope_tests::real::file_or_skip;
 use vmscope_tests::run::{Guest, Started};
 use vmscope_tests::skip::kvm_or_skip;
@@ -62,6 +63,17 @@ impl Foreign {
         }
     }
 
+    /// Presses `key` again and again, as a person would, until the screen is as `wanted`.
+    fn press(&mut self, key: Key, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let control = self.control.clone();
+        self.wait(what, move |text| {
+            let done = wanted(text);
+            // Full is what it gets as long as the guest does not look; one more does no good then.
+            let _taken = !done && control.type_key(key);
+            done
+        })
+    }
+
     /// Ends it in an orderly way.
     fn end(self) {
         self.control.stop(Actor::User);
@@ -84,6 +96,9 @@ fn grub_invaders_shows_its_screen() {
     let mut last: Vec<&str> = text.lines().rev().take(2).collect();
     last.reverse();
     insta::assert_snapshot!("invaders-ship", last.join("\n"));
+    let start = ship(&text);
+    game.press(Key::Right, "the ship to move right", |text| ship(text) > start);
+    game.press(Key::Left, "the ship to come back", |text| ship(text).is_some_and(|at| Some(at) <= start));
     game.end();
 }
 
@@ -97,6 +112,7 @@ fn memtest_finds_two_cpus() {
             .wait("a test that runs", |text| text.contains("Status: Testing") && text.contains("Pattern"));
         assert!(text.contains("CPU: 2 Cores 2 Threads    SMP: 2T"), "{text}");
         assert!(text.contains("Memory  :   64MB"), "{text}");
+        memtest.press(Key::Function(1), "its menu", |text| text.contains("Exit menu"));
         memtest.end();
     }
 }

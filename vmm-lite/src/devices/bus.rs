@@ -160,9 +160,22 @@ impl PortBus {
 
     /// Types a key, as [`super::Keyboard::type_key`] does.
     pub fn type_key(&mut self, key: Key, now_ns: u64) -> bool {
-        let typed = self.i8042.type_key(key);
+        let typed = self.i8042.type_key(key, now_ns);
         self.forward_keyboard_interrupt(now_ns);
         typed
+    }
+
+    /// What devices do by themselves at `now_ns`, a time of the owner's clock.
+    pub fn expire(&mut self, now_ns: u64) {
+        self.chips.expire(now_ns);
+        self.i8042.expire(now_ns);
+        self.forward_keyboard_interrupt(now_ns);
+    }
+
+    /// When the next of that is due, ns.
+    #[must_use]
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.chips.next_deadline_ns().into_iter().chain(self.i8042.next_deadline_ns()).min()
     }
 
     fn read_byte(&mut self, port: u16, now_ns: u64) -> u8 {
@@ -370,14 +383,21 @@ mod tests {
         let mut bus = bus();
         bus.write(0x21, &[0xfd], 0);
         assert!(bus.type_key(Key::Up, 42));
-        for expected in [0xe0, 0x48, 0xe0, 0xc8] {
+        let take = |bus: &mut PortBus, expected| {
             assert!(bus.chips.pic.interrupt_pending());
             assert_eq!(bus.chips.pic.acknowledge(50).line, 1);
             let mut byte = [0];
             bus.read(0x60, &mut byte, 60);
             assert_eq!(byte, [expected]);
             bus.write(0x20, &[0x20], 70);
-        }
+        };
+        take(&mut bus, 0xe0);
+        take(&mut bus, 0x48);
+        assert!(!bus.chips.pic.interrupt_pending(), "the key is down");
+        let comes_up = bus.next_deadline_ns().unwrap();
+        bus.expire(comes_up);
+        take(&mut bus, 0xe0);
+        take(&mut bus, 0xc8);
         assert!(!bus.chips.pic.interrupt_pending());
     }
 

@@ -57,10 +57,22 @@ impl I8042 {
     }
 
     /// Types a key, as [`Keyboard::type_key`] does. Look at [`Self::interrupt`] afterwards.
-    pub fn type_key(&mut self, key: Key) -> bool {
-        let typed = self.keyboard.type_key(key);
+    pub fn type_key(&mut self, key: Key, now_ns: u64) -> bool {
+        let typed = self.keyboard.type_key(key, now_ns);
         self.receive();
         typed
+    }
+
+    /// Lets go of a key whose time has come. Look at [`Self::interrupt`] afterwards.
+    pub fn expire(&mut self, now_ns: u64) {
+        self.keyboard.expire(now_ns);
+        self.receive();
+    }
+
+    /// When a key comes up, in ns.
+    #[must_use]
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.keyboard.next_deadline_ns()
     }
 
     /// Whether the keyboard's interrupt line is asserted. It goes down with every read of port 0x60, for a moment at
@@ -152,6 +164,7 @@ impl I8042 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::keyboard::HELD_NS;
 
     fn read_all(i8042: &mut I8042) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -198,12 +211,14 @@ mod tests {
     #[test]
     fn keys_are_translated_if_it_is_told_so() {
         let mut i8042 = I8042::new();
-        assert!(i8042.type_key(Key::Character('A')));
+        assert!(i8042.type_key(Key::Character('A'), 0));
+        i8042.expire(HELD_NS);
         assert_eq!(read_all(&mut i8042), [0x2a, 0x1e, 0x9e, 0xaa]);
         i8042.write_data(0xf2);
         assert_eq!(read_all(&mut i8042), [0xfa, 0xab, 0x41]);
         configure(&mut i8042, 0x05);
-        assert!(i8042.type_key(Key::Function(7)));
+        assert!(i8042.type_key(Key::Function(7), 0));
+        i8042.expire(HELD_NS);
         assert_eq!(read_all(&mut i8042), [0x83, 0xf0, 0x83]);
         assert_eq!(i8042.read_data(), 0x83, "the last byte stays");
     }
@@ -212,7 +227,8 @@ mod tests {
     fn a_disabled_keyboard_waits() {
         let mut i8042 = I8042::new();
         i8042.write_command(0xad);
-        assert!(i8042.type_key(Key::Enter));
+        assert!(i8042.type_key(Key::Enter, 0));
+        i8042.expire(HELD_NS);
         assert_eq!(i8042.read_status() & 1, 0);
         i8042.write_command(0xae);
         assert_eq!(read_all(&mut i8042), [0x1c, 0x9c]);
@@ -225,12 +241,14 @@ mod tests {
     fn interrupts_when_there_is_data_and_it_may() {
         let mut i8042 = I8042::new();
         assert!(!i8042.interrupt());
-        assert!(i8042.type_key(Key::Enter) && i8042.interrupt());
+        assert!(i8042.type_key(Key::Enter, 0) && i8042.interrupt());
         i8042.read_data();
-        assert!(i8042.interrupt(), "the key comes up");
+        assert!(!i8042.interrupt(), "it is down");
+        i8042.expire(HELD_NS);
+        assert!(i8042.interrupt(), "it comes up");
         i8042.read_data();
         assert!(!i8042.interrupt());
         configure(&mut i8042, 0x44);
-        assert!(i8042.type_key(Key::Enter) && !i8042.interrupt());
+        assert!(i8042.type_key(Key::Enter, 0) && !i8042.interrupt());
     }
 }

@@ -1,7 +1,8 @@
 //! A PS/2 keyboard with a US layout (IBM PS/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-Key)").
 //!
-//! It sends scan code set 2 unless told otherwise; the controller makes set 1 of that. A key that is typed goes down
-//! and comes up at once, and nothing repeats.
+//! It sends scan code set 2 unless told otherwise; the controller makes set 1 of that. A key that is typed goes down,
+//! and comes up when the next is typed or after [`HELD_NS`]: a terminal tells only that there was a key, but games look
+//! from time to time at which keys are down. Nothing repeats.
 
 use std::collections::VecDeque;
 
@@ -9,6 +10,9 @@ use std::collections::VecDeque;
 const KEYS_LIMIT: usize = 256;
 /// Replies that it has not taken yet, at most; the oldest are lost, as when a real keyboard is not listened to.
 const REPLIES_LIMIT: usize = 16;
+
+/// How long a key stays down, as under a quick finger.
+pub(super) const HELD_NS: u64 = 80_000_000;
 
 const ACK: u8 = 0xfa;
 const RESEND: u8 = 0xfe;
@@ -53,6 +57,8 @@ pub struct Keyboard {
     /// The next bytes for the controller; replies go before keys.
     replies: VecDeque<u8>,
     keys: VecDeque<u8>,
+    /// What is to be sent when the key that is down comes up, and when that is.
+    down: Option<(Vec<u8>, u64)>,
     /// The byte sent last, for the resend command.
     last: u8,
     /// The command whose parameter comes next.
@@ -75,6 +81,7 @@ impl Keyboard {
         Self {
             replies: VecDeque::with_capacity(REPLIES_LIMIT),
             keys: VecDeque::with_capacity(KEYS_LIMIT),
+            down: None,
             last: 0,
             parameter_of: None,
             scan_codes: 2,
@@ -82,20 +89,52 @@ impl Keyboard {
         }
     }
 
-    /// Presses `key` and lets go. False if a US keyboard has no such key, the guest has switched the keyboard off, or
-    /// has not read what was typed before.
-    pub fn type_key(&mut self, key: Key) -> bool {
+    /// Presses `key`, to let go some time after `now_ns` ([`Self::expire`]). False if a US keyboard has no such key, the
+    /// guest has switched the keyboard off, or has not read what was typed before.
+    pub fn type_key(&mut self, key: Key, now_ns: u64) -> bool {
         let Some(stroke) = Stroke::of(key) else { return false };
-        let mut bytes = stroke.set_2();
-        if self.scan_codes == 1 {
-            let mut translation = Translation::default();
-            bytes = bytes.into_iter().filter_map(|byte| translation.next(byte)).collect();
-        }
-        let room = self.scanning && self.keys.len() + bytes.len() <= KEYS_LIMIT;
+        let (down, up) = (self.coded(stroke.down()), self.coded(stroke.up()));
+        let before = self.down.as_ref().map_or(0, |(up, _)| up.len());
+        let room = self.scanning && self.keys.len() + before + down.len() + up.len() <= KEYS_LIMIT;
         if room {
-            self.keys.extend(bytes);
+            self.let_go();
+            self.keys.extend(down);
+            self.down = Some((up, now_ns.saturating_add(HELD_NS)));
         }
         room
+    }
+
+    /// Lets go of a key that has been down for long enough at `now_ns`.
+    pub fn expire(&mut self, now_ns: u64) {
+        if self.next_deadline_ns().is_some_and(|at| at <= now_ns) {
+            self.let_go();
+        }
+    }
+
+    /// When a key comes up, in ns.
+    #[must_use]
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.down.as_ref().map(|(_, at)| *at)
+    }
+
+    fn let_go(&mut self) {
+        if let Some((up, _)) = self.down.take() {
+            self.keys.extend(up);
+        }
+    }
+
+    /// Forgets what was typed.
+    fn forget(&mut self) {
+        self.keys.clear();
+        self.down = None;
+    }
+
+    /// Codes of set 2 in the set that the guest has chosen.
+    fn coded(&self, set_2: impl Iterator<Item = u8>) -> Vec<u8> {
+        let mut translation = Translation::default();
+        set_2
+            .filter_map(|byte| if self.scan_codes == 1 { translation.next(byte) } else { Some(byte) })
+            .collect()
     }
 
     /// The next byte on its way to the controller.
@@ -111,7 +150,7 @@ impl Keyboard {
             // Scan code set: which one, or which one it is.
             (Some(0xf0), 0) => self.reply(&[ACK, self.scan_codes]),
             (Some(0xf0), 1 | 2) => {
-                self.keys.clear();
+                self.forget();
                 self.scan_codes = byte;
                 self.reply(&[ACK]);
             }
@@ -137,7 +176,7 @@ impl Keyboard {
                 self.reply(&[ACK]);
             }
             0xf5 | 0xf6 => {
-                self.keys.clear();
+                self.forget();
                 self.scan_codes = 2;
                 self.scanning = command == 0xf6;
                 self.reply(&[ACK]);
@@ -260,13 +299,19 @@ impl Stroke {
         })
     }
 
-    /// Everything down in order, then everything up again.
-    fn set_2(self) -> Vec<u8> {
-        let prefix = self.extended.then_some(EXTENDED);
-        let down = self.held.into_iter().chain(prefix).chain([self.code]);
-        let up = prefix.into_iter().chain([BREAK, self.code]);
+    fn prefix(self) -> Option<u8> {
+        self.extended.then_some(EXTENDED)
+    }
+
+    /// Everything down in order.
+    fn down(self) -> impl Iterator<Item = u8> {
+        self.held.into_iter().chain(self.prefix()).chain([self.code])
+    }
+
+    /// Everything up again.
+    fn up(self) -> impl Iterator<Item = u8> {
         let release = self.held.into_iter().flat_map(|held| [BREAK, held]);
-        down.chain(up).chain(release).collect()
+        self.prefix().into_iter().chain([BREAK, self.code]).chain(release)
     }
 }
 
@@ -276,7 +321,8 @@ mod tests {
 
     fn typed(keys: &[Key]) -> Vec<u8> {
         let mut keyboard = Keyboard::new();
-        keys.iter().for_each(|&key| assert!(keyboard.type_key(key), "{key:?}"));
+        keys.iter().for_each(|&key| assert!(keyboard.type_key(key, 0), "{key:?}"));
+        keyboard.expire(HELD_NS);
         sent(&mut keyboard)
     }
 
@@ -299,12 +345,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_stays_down_until_its_time_or_the_next() {
+        let mut keyboard = Keyboard::new();
+        assert!(keyboard.type_key(Key::Left, 5));
+        assert_eq!(keyboard.next_deadline_ns(), Some(5 + HELD_NS));
+        keyboard.expire(4 + HELD_NS);
+        assert_eq!(sent(&mut keyboard), [0xe0, 0x6b]);
+        assert!(keyboard.type_key(Key::Character('a'), 6));
+        assert_eq!(sent(&mut keyboard), [0xe0, 0xf0, 0x6b, 0x1c]);
+        keyboard.expire(6 + HELD_NS);
+        assert_eq!((sent(&mut keyboard), keyboard.next_deadline_ns()), (vec![0xf0, 0x1c], None));
+        assert!(keyboard.type_key(Key::Enter, 7));
+        commanded(&mut keyboard, &[0xff]);
+        keyboard.expire(u64::MAX);
+        assert!(sent(&mut keyboard).is_empty(), "it has been reset");
+    }
+
+    #[test]
     fn every_printable_character_has_a_key_and_nothing_else_has() {
         for byte in 0..=u8::MAX {
             let printable = byte == b' ' || byte.is_ascii_graphic();
-            assert_eq!(Keyboard::new().type_key(Key::Character(byte.into())), printable, "{byte:#x}");
-            assert_eq!(Keyboard::new().type_key(Key::Control(byte.into())), byte.is_ascii_alphabetic());
-            assert_eq!(Keyboard::new().type_key(Key::Function(byte)), (1..=12).contains(&byte));
+            assert_eq!(Keyboard::new().type_key(Key::Character(byte.into()), 0), printable, "{byte:#x}");
+            assert_eq!(Keyboard::new().type_key(Key::Control(byte.into()), 0), byte.is_ascii_alphabetic());
+            assert_eq!(Keyboard::new().type_key(Key::Function(byte), 0), (1..=12).contains(&byte));
         }
     }
 
@@ -321,7 +384,8 @@ mod tests {
             for (code, character) in (first..).zip(row.chars()) {
                 let mut keyboard = Keyboard::new();
                 assert_eq!(commanded(&mut keyboard, &[0xf0, 1]), [ACK, ACK]);
-                assert!(keyboard.type_key(Key::Character(character)));
+                assert!(keyboard.type_key(Key::Character(character), 0));
+                keyboard.expire(HELD_NS);
                 assert_eq!(sent(&mut keyboard), [code, code | 0x80], "{character}");
             }
         }
@@ -364,22 +428,23 @@ mod tests {
     #[test]
     fn a_keyboard_that_is_switched_off_takes_no_keys() {
         let mut keyboard = Keyboard::new();
-        assert!(keyboard.type_key(Key::Enter));
+        assert!(keyboard.type_key(Key::Enter, 0));
         assert_eq!(commanded(&mut keyboard, &[0xf5]), [0xfa], "what was typed is gone");
-        assert!(!keyboard.type_key(Key::Enter));
+        assert!(!keyboard.type_key(Key::Enter, 0));
         commanded(&mut keyboard, &[0xf4]);
-        assert!(keyboard.type_key(Key::Enter));
+        assert!(keyboard.type_key(Key::Enter, 0));
     }
 
     #[test]
     fn queues_are_bounded_and_replies_come_first() {
         let mut keyboard = Keyboard::new();
-        let taken = (0..1000).filter(|_| keyboard.type_key(Key::Tab)).count();
+        let taken = (0..1000).filter(|_| keyboard.type_key(Key::Tab, 0)).count();
         assert_eq!(taken, KEYS_LIMIT / 3);
         for _ in 0..1000 {
             keyboard.receive(0xf2);
         }
         assert_eq!(keyboard.replies.len(), REPLIES_LIMIT);
+        keyboard.expire(HELD_NS);
         let bytes = sent(&mut keyboard);
         assert_eq!(bytes.len(), REPLIES_LIMIT + taken * 3);
         assert_eq!(bytes[REPLIES_LIMIT - 3..REPLIES_LIMIT + 1], [0xfa, 0xab, 0x83, 0x0d]);

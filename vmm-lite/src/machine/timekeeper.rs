@@ -104,9 +104,9 @@ fn expire(machine: &Machine, now: u64) -> Option<u64> {
     let mut earliest = |deadline: Option<u64>| next = next.into_iter().chain(deadline).min();
     {
         let mut bus = lock(&machine.bus);
-        bus.chips.expire(now);
+        bus.expire(now);
         machine.deliver_from(&mut bus);
-        earliest(bus.chips.next_deadline_ns());
+        earliest(bus.next_deadline_ns());
     }
     for vcpu in &machine.vcpus {
         let Some(mut lapic) = vcpu.lapic() else { continue };

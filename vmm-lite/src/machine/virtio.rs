@@ -3,6 +3,7 @@
 use super::{Machine, lock};
 use crate::devices::MmioDevice;
 use crate::devices::virtio::{Outside, Transport};
+use crate::probe::hide;
 
 impl Machine {
     /// Lets `access` work with a device, with `output` for what a console prints, and passes its interrupt on.
@@ -14,8 +15,10 @@ impl Machine {
         output: &mut dyn FnMut(&[u8]),
         access: impl FnOnce(&mut Transport, &mut Outside<'_>) -> T,
     ) -> T {
+        let original = |gpa, bytes: &mut [u8]| hide(&self.probes.breakpoints.table(), gpa, bytes);
         let mut transport = lock(&device.transport);
-        let result = access(&mut transport, &mut Outside { memory: &self.memory, output });
+        let result =
+            access(&mut transport, &mut Outside { memory: &self.memory, original: &original, output });
         if let Some(asserted) = transport.take_line() {
             let mut bus = lock(&self.bus);
             // Now, because the access may have taken as long as a disk takes.

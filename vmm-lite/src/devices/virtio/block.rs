@@ -162,7 +162,7 @@ impl Block {
         }
         for (gpa, len) in pieces(chain.readable(), HEADER as u64, end, SIZE_MAX) {
             let bytes = self.buffer.get_mut(..len).unwrap_or_default();
-            outside.memory.read(gpa, bytes).map_err(|_| Refused(IO_ERROR))?;
+            outside.read(gpa, bytes).map_err(|_| Refused(IO_ERROR))?;
             self.disk.write(at, bytes).map_err(|_| Refused(IO_ERROR))?;
             at += len as u64;
         }

@@ -102,7 +102,7 @@ impl Console {
             }
             for (gpa, len) in pieces(chain.readable(), 0, len, PIECE) {
                 let bytes = piece.get_mut(..len).unwrap_or_default();
-                memory.read(gpa, bytes).map_err(|_| Broken("output outside memory"))?;
+                outside.read(gpa, bytes).map_err(|_| Broken("output outside memory"))?;
                 (outside.output)(bytes);
                 self.spoken = true;
             }

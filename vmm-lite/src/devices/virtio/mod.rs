@@ -21,6 +21,7 @@ pub use mmio::Transport;
 
 use virtio_bindings::virtio_ids::{VIRTIO_ID_BLOCK, VIRTIO_ID_CONSOLE};
 
+use crate::error::Result;
 use crate::memory::Memory;
 use queue::{Broken, Virtqueue};
 
@@ -28,8 +29,20 @@ use queue::{Broken, Virtqueue};
 pub struct Outside<'a> {
     /// The guest's memory.
     pub memory: &'a Memory,
+    /// Puts what the guest wrote over bytes that were read from a gpa on, where there is a breakpoint of the monitor's:
+    /// it must not get into a file.
+    pub original: &'a dyn Fn(u64, &mut [u8]),
     /// Takes what a console prints.
     pub output: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Outside<'_> {
+    /// Reads what the guest wrote at `gpa`.
+    fn read(&self, gpa: u64, bytes: &mut [u8]) -> Result<()> {
+        self.memory.read(gpa, bytes)?;
+        (self.original)(gpa, bytes);
+        Ok(())
+    }
 }
 
 /// A device of any kind.

@@ -49,6 +49,19 @@ const WRITE_OUT: u32 = 1;
 const FLUSH: u32 = 4;
 const GET_ID: u32 = 8;
 
+/// Where the monitor has a breakpoint, gpa, and what the guest wrote there.
+const BREAKPOINT: u64 = BUFFERS + 0x1123;
+const UNDER_IT: u8 = 0x55;
+
+fn original(gpa: u64, bytes: &mut [u8]) {
+    let at = BREAKPOINT.checked_sub(gpa).and_then(|at| bytes.get_mut(at as usize));
+    if let Some(byte) = at
+        && *byte == 0xcc
+    {
+        *byte = UNDER_IT;
+    }
+}
+
 struct Driver {
     memory: Memory,
     transport: Transport,
@@ -114,12 +127,13 @@ impl Driver {
     fn write(&mut self, offset: u16, data: &[u8]) {
         let Self { memory, transport, printed, .. } = self;
         let mut output = |bytes: &[u8]| printed.extend(bytes);
-        transport.write(offset, data, &mut Outside { memory, output: &mut output });
+        let outside = &mut Outside { memory, original: &original, output: &mut output };
+        transport.write(offset, data, outside);
     }
 
     fn input(&mut self, bytes: &[u8]) -> Option<usize> {
         let Self { memory, transport, .. } = self;
-        transport.input(bytes, &mut Outside { memory, output: &mut |_| {} })
+        transport.input(bytes, &mut Outside { memory, original: &original, output: &mut |_| {} })
     }
 
     fn u16_at(&self, gpa: u64) -> u16 {
@@ -344,6 +358,24 @@ fn reads_and_writes_sectors() {
     assert_eq!(driver.bytes(data, 13), b"vmscope-disk\0");
     assert_eq!(driver.request(11, 0, &[(data, 16, false)]), (2, 1), "discard is not offered");
     assert_eq!(driver.get(STATUS), RUNNING);
+}
+
+#[test]
+fn breakpoints_of_the_monitor_do_not_get_out() {
+    let disk = TestDisk::new("breakpoints", 2 * 512);
+    let mut driver = Driver::block(&disk).running(0);
+    let data = BUFFERS + 0x1000;
+    driver.memory.write(data, &[0x90; 512]).unwrap();
+    driver.memory.write(BREAKPOINT, &[0xcc]).unwrap();
+    assert_eq!(driver.request(WRITE_OUT, 1, &[(data, 512, false)]), (0, 1));
+    let mut expected = vec![0x90; 512];
+    expected[(BREAKPOINT - data) as usize] = UNDER_IT;
+    assert_eq!(disk.sector(1), expected);
+    assert_eq!(driver.bytes(BREAKPOINT, 1), [0xcc], "it stays");
+    let mut driver = Driver::console().running(0);
+    driver.memory.write(BREAKPOINT, &[0xcc]).unwrap();
+    assert_eq!(driver.transfer(1, &[(BREAKPOINT, 1, false)]), (1, 0));
+    assert_eq!(driver.printed, [UNDER_IT]);
 }
 
 #[test]

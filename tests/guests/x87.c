@@ -38,7 +38,7 @@ static void done(struct trap_frame *frame)
 {
     if (frame->cs != USER_CS)
         trap_panic(frame);
-    user_exit(0);
+    user_exit(frame->vector);
 }
 
 static void compare(enum instruction which)
@@ -66,6 +66,8 @@ static u64 resume __attribute__((used));
 
 static void catch(struct trap_frame *frame)
 {
+    if (frame->cs == USER_CS)
+        user_exit(frame->vector);
     if (!resume)
         trap_panic(frame);
     caught.vector = frame->vector;
@@ -92,13 +94,26 @@ static void expect(const char *what, u64 vector, u64 error)
 
 static void exceptions(void)
 {
-    u16 control = 0x037b, status; /* zero divide is not masked */
+    u16 control = ZERO_DIVIDE_UNMASKED, status;
     u64 cr0;
     struct x87 state;
-    /* 1 / 0; FNSTSW does not look. */
-    TRY("fninit; fldcw %1; fld1; fldz; .byte 0xde, 0xf9; fnstsw %0; fld1", : "=m"(status) : "m"(control) : "r11", "memory");
-    expect("fld1 after a division by zero", 16, 0);
+    /* 1 / 0; FNSTSW does not look for pending exceptions, FWAIT does. */
+    TRY(DIVIDE_BY_ZERO "fnstsw %0; fwait", : "=m"(status) : [control] "m"(control) : "r11", "memory");
+    expect("fwait after a division by zero", FLOATING_POINT, 0);
     CHECK((status & 0x80ff) == 0x8084, "status %x after a division by zero\n", (u32)status);
+    CHECK(user_run((u64)user_main, BY_FWAIT, PENDING) == FLOATING_POINT, "fwait in ring 3 does not raise it\n");
+    /*
+     * So do FLD1 and most others (SDM vol. 1, 8.7), but there are processors in software (QEMU's) on which FWAIT alone
+     * looks. What ring 3 shows of this one is what ring 0 must do.
+     */
+    u64 native = user_run((u64)user_main, BY_FLD1, PENDING);
+    bool looks = native == FLOATING_POINT;
+    CHECK(looks || native == INVALID_OPCODE, "vector %lu after a division by zero in ring 3\n", native);
+    counter("waits", looks);
+    if (!looks)
+        print("Left out: #MF by FLD1 with an exception pending, as FLD1 in ring 3 does not raise it either.\n");
+    TRY(DIVIDE_BY_ZERO "fld1", ::[control] "m"(control) : "r11", "memory");
+    expect("fld1 after a division by zero", looks ? FLOATING_POINT : NONE, looks ? 0 : caught.error);
     TRY("fnclex; fld1; fnstsw %0", : "=m"(status)::"r11", "memory");
     expect("fld1 after fnclex", NONE, caught.error);
     CHECK(!(status & 0x80ff), "status %x after fnclex\n", (u32)status);
@@ -137,7 +152,7 @@ int main(void)
             compare((enum instruction)which);
     counter("compared", rounds * NR_INSTRUCTIONS * TESTS);
     CHECK(!wrong, "%lu of %lu differ\n", wrong, rounds * NR_INSTRUCTIONS * TESTS);
-    const u8 vectors[] = {7, PAGE_FAULT, 16};
+    const u8 vectors[] = {7, PAGE_FAULT, FLOATING_POINT};
     for (u32 n = 0; n < sizeof(vectors); n++)
         trap_handle(vectors[n], catch);
     exceptions();

@@ -96,8 +96,18 @@ struct shared {
 };
 extern struct shared shared;
 
-/* In ring 3, where everything is faster: makes states and executes the instruction there, and compares. */
-enum { MAKE, COMPARE };
+#define FLOATING_POINT 16
+
+/* Leaves an exception pending under a control word that does not mask divisions by zero. */
+#define ZERO_DIVIDE_UNMASKED 0x037b
+#define DIVIDE_BY_ZERO "fninit; fldcw %[control]; fld1; fldz; .byte 0xde, 0xf9; "
+
+/*
+ * In ring 3, where everything is faster: makes states and executes the instruction there, and compares; or executes one
+ * with an exception pending. Ends with #UD, unless that raises something.
+ */
+enum { MAKE, COMPARE, PENDING };
+enum { BY_FWAIT, BY_FLD1 };
 void user_main(u64 which, u64 step);
 
 #endif

@@ -156,9 +156,20 @@ static void copy(struct test *to, const struct test *from)
         ((u64 *)to)[n] = ((const u64 *)from)[n];
 }
 
+static void look_with_one_pending(u64 by)
+{
+    u16 control = ZERO_DIVIDE_UNMASKED;
+    if (by == BY_FWAIT)
+        __asm__ volatile(DIVIDE_BY_ZERO "fwait" ::[control] "m"(control));
+    else
+        __asm__ volatile(DIVIDE_BY_ZERO "fld1" ::[control] "m"(control));
+}
+
 void user_main(u64 which, u64 step)
 {
-    for (u32 n = 0; n < TESTS; n++) {
+    if (step == PENDING)
+        look_with_one_pending(which);
+    for (u32 n = 0; step != PENDING && n < TESTS; n++) {
         if (step == MAKE) {
             make(&shared.before[n]);
             copy(&shared.here[n], &shared.before[n]);

@@ -99,6 +99,11 @@ fn x87_computes_what_the_processor_does() {
         assert!(run.counters()["compared"] > 10_000);
         let carried_out = fixups(&run, FixupKind::Instruction);
         assert_eq!(emulates(&run.header), carried_out.contains("fdivr"), "{carried_out:?}");
+        // FLD1 raises #MF for a pending exception. Where the processor itself does not, the guest says that it leaves
+        // that out; where ring 0 is the monitor's work there is always a real processor to compare it with.
+        let left_out = run.console().contains("Left out: #MF by FLD1");
+        assert_eq!(left_out, run.counters()["waits"] == 0);
+        assert!(!left_out || !emulates(&run.header), "{}", run.console());
     }
 }
 

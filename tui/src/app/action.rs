@@ -59,6 +59,14 @@ pub enum Action {
     StopTyping,
 }
 
+impl Action {
+    /// Whether it is for a live guest: in a replay it only says that there is none.
+    #[must_use]
+    pub const fn needs_guest(self) -> bool {
+        matches!(self, Self::TogglePause | Self::Step | Self::Save | Self::Type)
+    }
+}
+
 /// A movement in a list or a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Motion {

@@ -48,7 +48,8 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) -> Option<Positio
         Scope::Pane(_) | Scope::Help | Scope::Prompt => {}
     }
     let bindings = scopes.iter().flat_map(|scope| BINDINGS.iter().filter(move |b| b.scope == *scope));
-    for binding in bindings.filter(|b| !b.hint.is_empty()) {
+    let live = app.machine().is_some();
+    for binding in bindings.filter(|b| !b.hint.is_empty() && (live || !b.action.needs_guest())) {
         let Some(key) = binding.keys.first() else { continue };
         spans.push(Span::styled(format!(" {key}"), theme.key()));
         spans.push(Span::raw(format!(" {} ", binding.hint)));

@@ -10,6 +10,7 @@ use crate::probe::carry_out::Executor;
 use crate::probe::frame::Frame;
 
 const VECTOR_DB: u8 = 1;
+const VECTOR_BP: u8 = 3;
 
 /// How a step ended.
 #[derive(Debug)]
@@ -54,17 +55,22 @@ impl Probes {
     /// If the instruction faulted, or an interrupt came instead, the CPU has pushed RFLAGS with the step's TF, by which
     /// the guest would be trapped after its handler.
     fn hide_trap_flag(&self, cx: &mut Context<'_>) {
-        let rip = cx.vcpu.rip();
-        let Some(vector) = (0..=u8::MAX).find(|vector| self.idt.handler(*vector) == Some(rip)) else {
-            return;
-        };
-        let code = if Trap::pushes_error_code(vector) { 8 } else { 0 };
         let paging = self.shared.paging(&cx.vcpu.sregs());
-        let at = cx.vcpu.regs().rsp.wrapping_add(code);
-        if let Some(frame) = Frame::read(cx.memory, &paging, at)
-            && frame.rflags & RFLAGS_TF != 0
-        {
-            frame.clear_flags(cx.memory, &paging, RFLAGS_TF);
+        let (mut rip, mut rsp) = (cx.vcpu.rip(), cx.vcpu.regs().rsp);
+        // Where a handler begins with a breakpoint that has bounced, its own frame is the second.
+        for _ in 0..2 {
+            let Some(vector) = (0..=u8::MAX).find(|vector| self.idt.handler(*vector) == Some(rip)) else {
+                return;
+            };
+            let code = if Trap::pushes_error_code(vector) { 8 } else { 0 };
+            let Some(frame) = Frame::read(cx.memory, &paging, rsp.wrapping_add(code)) else { return };
+            if frame.rflags & RFLAGS_TF != 0 {
+                frame.clear_flags(cx.memory, &paging, RFLAGS_TF);
+            }
+            if vector != VECTOR_BP {
+                return;
+            }
+            (rip, rsp) = (frame.rip.wrapping_sub(1), frame.rsp);
         }
     }
 
@@ -88,8 +94,11 @@ impl Probes {
         debug.software_breakpoints =
             calibration.kernel_breakpoint == BreakpointStop::Direct && !self.table.is_empty();
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
-        cx.vcpu.set_debug(debug)?;
         let from = cx.vcpu.rip();
+        // The instruction may fault into a handler that begins with a breakpoint of ours, which must not bounce unseen.
+        let breakpoints = self.bounce_handler().filter(|handler| !self.table.is_empty() && *handler != from);
+        debug.hardware[1] = breakpoints.map(HardwareBreakpoint::Execute);
+        cx.vcpu.set_debug(debug)?;
         match cx.vcpu.run()? {
             // Not every host reports every step, over IRETQ say: then the guest runs on until it is interrupted.
             Exit::Interrupted if cx.vcpu.rip() != from => Ok(Stepped::Done),
@@ -97,7 +106,7 @@ impl Probes {
                 self.undo_trap(cx)?;
                 Ok(Stepped::Done)
             }
-            Exit::Debug { exception: 1, .. } => Ok(Stepped::Done),
+            Exit::Debug { exception: 1, pc, .. } if Some(pc) != breakpoints => Ok(Stepped::Done),
             exit => Ok(Stepped::Exit(exit)),
         }
     }

@@ -179,13 +179,16 @@ impl Probes {
     }
 
     /// The handler for breakpoints as if there were a breakpoint.
-    pub(super) fn bounce_site(&self, memory: &Memory, paging: &Paging) -> Option<Site> {
+    pub(super) fn bounce_site(&self, cx: &mut Context<'_>) -> Option<Site> {
         let handler = self.bounce_handler()?;
-        let gpa = paging.translate(memory.map(), handler)?;
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let gpa = paging.translate(cx.memory.map(), handler)?;
         let mut code = [0; 15];
-        let length = read_code(memory, paging, &self.table, handler, &mut code);
+        let length = read_code(cx.memory, &paging, &self.table, handler, &mut code);
         let vectors = self.idt.handlers().get(&handler).copied().unwrap_or_default();
-        let roles = Roles { vectors: self.selected(vectors), ..Roles::default() };
+        // What others want there is in the table.
+        let others = self.table.get(handler).map(|site| site.roles).unwrap_or_default();
+        let roles = Roles { vectors: self.selected(vectors), ..others };
         Some(Site::decode(handler, gpa, code.get(..length)?, roles))
     }
 

@@ -340,37 +340,63 @@ impl Probes {
     }
 
     /// The guest has entered its own handler for breakpoints, on which a breakpoint register sits.
-    fn bounced(&mut self, cx: &mut Context<'_>) -> Result<Verdict> {
+    pub(super) fn bounced(&mut self, cx: &mut Context<'_>) -> Result<Verdict> {
+        match self.take_back(cx)? {
+            Some((pc, Some(site))) => self.at_site(pc, &site, cx),
+            Some((pc, None)) => Ok(Verdict::Probe { pc }),
+            // The guest's own, already delivered: record it and go on behind the handler's first instruction.
+            None => match self.bounce_site(cx) {
+                Some(site) => self.at_site(cx.vcpu.rip(), &site, cx),
+                None => Ok(Verdict::NotOurs),
+            },
+        }
+    }
+
+    /// Whether the vCPU stands where breakpoints bounce to.
+    pub(super) fn is_at_bounce_handler(&self, cx: &mut Context<'_>) -> bool {
+        self.bounce_handler() == Some(cx.vcpu.rip())
+    }
+
+    /// Where breakpoints bounce, a vCPU may leave the guest between the breakpoint and the register on the guest's
+    /// handler. It has then not got there yet: nobody must see it in the handler, or step it on from there. True if it
+    /// has been taken back.
+    pub(crate) fn settle(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        if !self.is_at_bounce_handler(cx) {
+            return Ok(false);
+        }
+        self.refresh();
+        Ok(self.take_back(cx)?.is_some())
+    }
+
+    /// Takes the vCPU back from the guest's handler for breakpoints to the breakpoint of ours that it came from.
+    /// Returns where that is, without its site if that has gone meanwhile. None, and nothing changed, if the guest came
+    /// there by itself.
+    fn take_back(&mut self, cx: &mut Context<'_>) -> Result<Option<(u64, Option<Site>)>> {
+        let handler = cx.vcpu.rip();
+        // An interrupt for which the guest has the same handler.
+        if cx.injected.is_some_and(|vector| self.idt.handler(vector) == Some(handler)) {
+            return Ok(None);
+        }
         let paging = self.shared.paging(&cx.vcpu.sregs());
-        let regs = cx.vcpu.regs();
-        if let Some(frame) = Frame::read(cx.memory, &paging, regs.rsp) {
-            let pc = frame.rip.wrapping_sub(1);
-            let (site, gone) = match self.find(pc, cx) {
-                Found::Ours(site) if site.original == INT3 => (None, false),
-                Found::Ours(site) => (Some(site), false),
-                Found::Guests => (None, false),
-                // Nor is it `INT 3`: a breakpoint of ours, or a copy of one, that was taken away a moment ago.
-                Found::Nothing => (None, !self.is_int(3, pc.wrapping_sub(1), cx)),
-            };
-            if site.is_some() || gone {
-                let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
-                let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };
-                if executor.return_to(&rewound)? {
-                    return match site {
-                        Some(site) => self.at_site(pc, &site, cx),
-                        None => Ok(Verdict::Probe { pc }),
-                    };
-                }
+        let Some(frame) = Frame::read(cx.memory, &paging, cx.vcpu.regs().rsp) else { return Ok(None) };
+        let pc = frame.rip.wrapping_sub(1);
+        let (site, gone) = match self.find(pc, cx) {
+            Found::Ours(site) if site.original == INT3 => (None, false),
+            Found::Ours(site) => (Some(site), false),
+            Found::Guests => (None, false),
+            // Nor is it `INT 3`, or anything else that the guest has this handler for: a breakpoint of ours, or a copy of
+            // one, that was taken away a moment ago.
+            Found::Nothing => {
+                let alone = self.idt.handlers().get(&handler).is_some_and(|vectors| vectors.len() == 1);
+                (None, alone && !self.is_int(3, pc.wrapping_sub(1), cx))
             }
+        };
+        if site.is_none() && !gone {
+            return Ok(None);
         }
-        // The guest's own, already delivered: record it and go on behind the handler's first instruction.
-        let Some(site) = self.bounce_site(cx.memory, &paging) else { return Ok(Verdict::NotOurs) };
-        self.record(&site, cx, &paging);
         let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
-        if executor.carry_out(&site.instruction)? {
-            return Ok(Verdict::Probe { pc: regs.rip });
-        }
-        Ok(Verdict::StepOver { pc: regs.rip })
+        let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };
+        Ok(executor.return_to(&rewound)?.then_some((pc, site)))
     }
 }
 

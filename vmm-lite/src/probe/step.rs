@@ -28,7 +28,8 @@ impl Probes {
     pub(crate) fn step(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
         self.refresh();
         let pc = cx.vcpu.regs().rip;
-        if let Some(site) = self.site_at(pc, cx) {
+        let site = if self.is_at_bounce_handler(cx) { self.bounce_site(cx) } else { self.site_at(pc, cx) };
+        if let Some(site) = site {
             self.reported = None;
             if let Verdict::Probe { .. } = self.pass(pc, &site, cx)? {
                 return Ok(Stepped::Done);
@@ -44,12 +45,13 @@ impl Probes {
         let shared = std::sync::Arc::clone(&self.shared);
         let memory = cx.memory;
         let own_trap_flag = cx.vcpu.regs().rflags & RFLAGS_TF != 0;
-        let outcome = shared.breakpoints.without(memory, pc, || self.run_one(cx));
+        let outcome = shared.breakpoints.without(memory, pc, || self.run_one(cx))?;
         self.set_debug(cx)?;
         if !own_trap_flag {
             self.hide_trap_flag(cx);
         }
-        outcome
+        // The instruction may have led to a breakpoint, and that to the guest's handler. It is met when the guest goes on.
+        Ok(if self.settle(cx)? { Stepped::Done } else { outcome })
     }
 
     /// If the instruction faulted, or an interrupt came instead, the CPU has pushed RFLAGS with the step's TF, by which

@@ -209,6 +209,10 @@ impl VcpuThread {
 
     /// Handles an exit and leaves its event to be recorded when the handling is over.
     fn handle(&mut self, exit: Exit, timing: Timing) -> Result<()> {
+        if matches!(exit, Exit::Interrupted | Exit::InterruptWindow) {
+            let (probes, mut cx) = self.probing(timing.time);
+            probes.settle(&mut cx)?;
+        }
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;
         self.machine.local_apic.after_exit(self, &exit)?;

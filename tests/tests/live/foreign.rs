@@ -64,14 +64,14 @@ impl Foreign {
     }
 
     /// Presses `key` again and again, as a person would, until the screen is as `wanted`.
-    fn press(&mut self, key: Key, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    fn press(&mut self, key: Key, what: &str, wanted: impl Fn(&str) -> bool) {
         let control = self.control.clone();
         self.wait(what, move |text| {
             let done = wanted(text);
             // Full is what it gets as long as the guest does not look; one more does no good then.
             let _taken = !done && control.type_key(key);
             done
-        })
+        });
     }
 
     /// Ends it in an orderly way.

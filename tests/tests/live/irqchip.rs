@@ -175,7 +175,7 @@ fn core_halted_vcpus_are_under_control() {
         hit(&control, irqchip);
         assert_eq!(control.registers(0).unwrap().general.rip, on_serial, "{irqchip:?}");
         let mut at = on_serial;
-        for _ in 0..2 {
+        for _ in 0..10 {
             let step = control.step(0, BY).unwrap();
             assert_eq!(step.from, at);
             assert_ne!(step.to, at);

@@ -56,6 +56,7 @@ impl Kick {
             // SAFETY: the thread is alive: it takes this lock to remove itself before it ends.
             let code = unsafe { libc::pthread_kill(thread, SIGRTMIN()) };
             if code != 0 {
+                debug_assert_eq!(code, libc::EAGAIN, "a live thread can be signalled");
                 // All that this user may have are queued, by other programs: the next kick tries again.
                 self.on_its_way.store(false, Ordering::SeqCst);
             }

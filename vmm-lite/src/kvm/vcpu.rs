@@ -109,7 +109,7 @@ impl Vcpu {
     }
 
     /// `VcpuFd::run` would decode the exit, as [`Exit::read`] does.
-    fn kvm_run(&self) -> std::result::Result<(), kvm_ioctls::Error> {
+    fn kvm_run(&mut self) -> std::result::Result<(), kvm_ioctls::Error> {
         // SAFETY: the file is a vCPU, and KVM_RUN takes no argument.
         match unsafe { ioctl(&self.fd, KVM_RUN()) } {
             0 => Ok(()),

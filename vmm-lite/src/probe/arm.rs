@@ -6,14 +6,13 @@ use std::sync::atomic::Ordering;
 use super::idt::{Idt, VectorSet};
 use super::returns::Search;
 use super::table::{Owner, Roles, Site, read_code};
-use super::{Context, Probes};
+use super::{Context, Probes, VECTOR_BP};
 use crate::calibration::{BreakpointStop, SyscallEntry};
 use crate::error::Result;
 use crate::kvm::{HARDWARE_BREAKPOINTS, HardwareBreakpoint};
 use crate::memory::Memory;
 use crate::walk::Paging;
 
-const VECTOR_BP: u8 = 3;
 const VECTOR_PF: u8 = 14;
 const EFER_LMA: u64 = 1 << 10;
 /// How often the contents of the guest's table are compared. Moving the table or LSTAR is seen at once.

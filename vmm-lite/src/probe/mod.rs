@@ -43,6 +43,8 @@ use idt::{Idt, TABLE};
 use table::{INT3, Site, Table};
 use traps::OpenTrap;
 
+/// The vector of breakpoints.
+const VECTOR_BP: u8 = 3;
 /// Resume flag: set in what a fault pushes, without meaning for code that goes on.
 const RFLAGS_RF: u64 = 1 << 16;
 /// Trap flag.
@@ -360,7 +362,7 @@ impl Probes {
     /// Where breakpoints bounce, a vCPU may leave the guest between the breakpoint and the register on the guest's
     /// handler. It has then not got there yet: nobody must see it in the handler, or step it on from there. True if it
     /// has been taken back.
-    pub(crate) fn settle(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+    pub(crate) fn undo_bounce(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         if !self.is_at_bounce_handler(cx) {
             return Ok(false);
         }

@@ -2,7 +2,7 @@
 
 use trace_format::event::Trap;
 
-use super::{Context, Probes, RFLAGS_TF, Verdict};
+use super::{Context, Probes, RFLAGS_TF, VECTOR_BP, Verdict};
 use crate::calibration::BreakpointStop;
 use crate::error::{Error, Result};
 use crate::kvm::{DebugControl, Exit, HardwareBreakpoint};
@@ -10,7 +10,6 @@ use crate::probe::carry_out::Executor;
 use crate::probe::frame::Frame;
 
 const VECTOR_DB: u8 = 1;
-const VECTOR_BP: u8 = 3;
 
 /// How a step ended.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Probes {
             self.hide_trap_flag(cx);
         }
         // The instruction may have led to a breakpoint, and that to the guest's handler. It is met when the guest goes on.
-        Ok(if self.settle(cx)? { Stepped::Done } else { outcome })
+        Ok(if self.undo_bounce(cx)? { Stepped::Done } else { outcome })
     }
 
     /// If the instruction faulted, or an interrupt came instead, the CPU has pushed RFLAGS with the step's TF, by which

@@ -208,7 +208,7 @@ impl Work {
                 self.shared.done.store(number, Ordering::Release);
                 asked = None;
             }
-            if drained < RING_EVENTS / 4 && !self.shared.ending.load(Ordering::Acquire) {
+            if drained < RING_EVENTS / 4 {
                 thread::park_timeout(NAP);
             }
         }

@@ -211,7 +211,7 @@ impl VcpuThread {
     fn handle(&mut self, exit: Exit, timing: Timing) -> Result<()> {
         if matches!(exit, Exit::Interrupted | Exit::InterruptWindow) {
             let (probes, mut cx) = self.probing(timing.time);
-            probes.settle(&mut cx)?;
+            probes.undo_bounce(&mut cx)?;
         }
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;

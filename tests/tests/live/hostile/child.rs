@@ -60,15 +60,25 @@ impl Recording {
 
     /// Waits for the guest's first words.
     fn wait_until_it_begins(&mut self) {
-        let begun = |reader: Reader| {
-            let mut reader = reader;
-            let events: Vec<_> = reader.forward(0).filter_map(Result::ok).collect();
-            events
-                .iter()
-                .any(|(_, event)| matches!(&event.payload, Payload::Console(c) if c.bytes.starts_with(b"go")))
-        };
-        while !Reader::open(&self.trace).is_ok_and(begun) {
-            assert!(self.begun.elapsed() < HANG, "{} does not begin", self.what);
+        let says_go =
+            |payload: &Payload| matches!(payload, Payload::Console(c) if c.bytes.starts_with(b"go"));
+        let mut reader: Option<Reader> = None;
+        let mut looked_at = 0;
+        loop {
+            // There is no file, or no header in it, until the program has come so far.
+            match &mut reader {
+                None => reader = Reader::open(&self.trace).ok(),
+                Some(reader) => {
+                    reader.poll().unwrap();
+                    let mut new = reader.forward(looked_at).filter_map(Result::ok);
+                    if new.any(|(_, event)| says_go(&event.payload)) {
+                        return;
+                    }
+                    looked_at = reader.len();
+                }
+            }
+            let events = reader.as_ref().map_or(0, Reader::len);
+            assert!(self.begun.elapsed() < HANG, "{} does not begin: {events} events", self.what);
             assert!(self.child.try_wait().unwrap().is_none(), "{} has ended", self.what);
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -193,8 +193,13 @@ impl Probes {
             Hit::Breakpoint { pc } => match self.find(pc, cx) {
                 Found::Ours(site) => self.at_site(pc, &site, cx),
                 Found::Guests => self.guests_own(pc, cx),
-                // It was ours until a moment ago, or a copy of ours; the guest tries again.
-                Found::Nothing => Ok(Verdict::Probe { pc }),
+                // It was ours until a moment ago, or a copy of ours; the guest tries again. What a register still holds
+                // is ours in another address space.
+                Found::Nothing => {
+                    self.update(cx)?;
+                    let held = holds(&cx.vcpu.debug(), pc);
+                    Ok(if held { Verdict::StepOver { pc } } else { Verdict::Probe { pc } })
+                }
             },
             Hit::Bounced => self.bounced(cx),
             Hit::GuestsTrap { dr6 } => {

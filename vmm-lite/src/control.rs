@@ -3,6 +3,7 @@
 //! The UI, GDB and the command line all go through [`Control`]; who stopped the guest and why is one state machine, so
 //! several of them can be attached together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,14 +209,23 @@ impl Control {
     /// Stops the guest whenever a vCPU is about to execute the instruction at `gva`, translated by `vcpu`'s tables.
     ///
     /// # Errors
-    /// When the address is not mapped or there is no such vCPU.
+    /// When the address is not mapped, there is no such vCPU, or this host has no means to stop there.
     pub fn add_breakpoint(&self, vcpu: u8, gva: u64) -> Result<()> {
         let paging = self.machine.probes.paging(&self.registers(vcpu)?.system);
         if paging.translate(self.machine.memory.map(), gva).is_none() {
             return Err(unmapped(vcpu, gva));
         }
-        self.change_breakpoints(vcpu, |wanted| {
+        // The new one may also have taken the place of an older.
+        if self.change_breakpoints(vcpu, |wanted| {
             wanted.insert(gva, Roles { stop: true, ..Roles::default() });
+        })? {
+            return Ok(());
+        }
+        self.remove_breakpoint(vcpu, gva)?;
+        Err(Error::HostCannot {
+            operation: "set one more breakpoint",
+            why: "KVM shows breakpoint instructions only by the guest's handler for them, which it has not set up or \
+                  cannot enter there, and no breakpoint register is free",
         })
     }
 
@@ -224,9 +234,11 @@ impl Control {
     /// # Errors
     /// When there is no such vCPU, or the run has ended.
     pub fn remove_breakpoint(&self, vcpu: u8, gva: u64) -> Result<()> {
-        self.change_breakpoints(vcpu, |wanted| {
+        // What is left has not become impossible by this.
+        let _possible = self.change_breakpoints(vcpu, |wanted| {
             wanted.remove(&gva);
-        })
+        })?;
+        Ok(())
     }
 
     /// Every breakpoint that has been added, gva.
@@ -279,21 +291,26 @@ impl Control {
         }
     }
 
-    fn change_breakpoints(
-        &self,
-        vcpu: u8,
-        change: impl FnOnce(&mut std::collections::BTreeMap<u64, Roles>),
-    ) -> Result<()> {
+    /// Changes what users have set. False if this host has no means to stop at one of those.
+    fn change_breakpoints(&self, vcpu: u8, change: impl FnOnce(&mut BTreeMap<u64, Roles>)) -> Result<bool> {
         let shared = &self.machine.probes;
         let paging = shared.paging(&self.registers(vcpu)?.system);
         let mut wanted = shared.breakpoints.wanted_by(Owner::Control);
         change(&mut wanted);
-        shared.breakpoints.want(Owner::Control, wanted, &self.machine.memory, &paging);
-        // Every vCPU must tell KVM that there are breakpoints now, or none any more.
-        for number in 0..self.machine.vcpus.len() as u8 {
-            self.on(number, VcpuThread::update_debug)??;
+        // A vCPU that met the first breakpoint before KVM knows of any would take it for the guest's.
+        if shared.breakpoints.expect() {
+            self.tell_of_breakpoints()?;
         }
-        Ok(())
+        let gvas: Vec<u64> = wanted.keys().copied().collect();
+        let nowhere = shared.breakpoints.want(Owner::Control, wanted, &self.machine.memory, &paging);
+        self.tell_of_breakpoints()?;
+        Ok(gvas.iter().all(|gva| !nowhere.contains(gva)))
+    }
+
+    /// Has every vCPU tell KVM of the breakpoints that there are now, or that there are none any more.
+    fn tell_of_breakpoints(&self) -> Result<()> {
+        (0..self.machine.vcpus.len() as u8)
+            .try_for_each(|number| self.on(number, VcpuThread::update_debug)?)
     }
 
     /// Runs `work` on a vCPU's own thread, out of the guest.

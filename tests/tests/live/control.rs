@@ -273,3 +273,43 @@ fn breakpoint_that_several_vcpus_hit() {
         hit_and_remove(started, address, 6);
     }
 }
+
+#[test]
+fn core_breakpoint_before_the_guest_has_handlers() {
+    if kvm_or_skip("core_breakpoint_before_the_guest_has_handlers") {
+        let started = Guest::new("hello", 1).paused().start();
+        let address = symbol(&header(&started), "idt_fill");
+        hit_and_remove(started, address, 1);
+    }
+}
+
+#[test]
+fn breakpoints_that_a_host_has_no_means_for_are_refused() {
+    if !kvm_or_skip("breakpoints_that_a_host_has_no_means_for_are_refused") {
+        return;
+    }
+    let started = Guest::new("hello", 1).paused().start();
+    let control = started.vm.control();
+    let names = ["runtime_start", "idt_fill", "cpu_start", "memory_start", "main"];
+    let mut set: Vec<u64> = Vec::new();
+    for name in names {
+        let address = symbol(&header(&started), name);
+        match control.add_breakpoint(0, address) {
+            Ok(()) => set.push(address),
+            Err(error) => assert!(matches!(error, Error::HostCannot { .. }), "{error}"),
+        }
+    }
+    set.sort_unstable();
+    assert_eq!(control.breakpoints(), set, "one that was refused is not there");
+    assert!(set.len() >= 3, "breakpoint registers hold as many at least: {set:x?}");
+    let mut left = set.clone();
+    while !left.is_empty() {
+        control.resume(BY).unwrap();
+        until("the next is hit", || is_paused(&control));
+        let rip = control.registers(0).unwrap().general.rip;
+        left.retain(|gva| *gva != rip);
+        control.remove_breakpoint(0, rip).unwrap();
+    }
+    control.resume(BY).unwrap();
+    started.finish().assert_well();
+}

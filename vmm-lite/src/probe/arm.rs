@@ -109,9 +109,14 @@ impl Probes {
         // A guest that moves its handlers all the time keeps the probes that it had for most of it.
         self.starved = long_mode && !self.budget.allows(start);
         // Where breakpoints bounce, a guest without a handler to bounce off would not survive one.
-        let survives = self.shared.calibration.kernel_breakpoint != BreakpointStop::Bounce
-            || self.idt.handler(VECTOR_BP).is_some();
-        let owner = Owner::Vcpu(cx.vcpu.number());
+        let handler = self.idt.handler(VECTOR_BP);
+        let survives = match self.shared.calibration.kernel_breakpoint {
+            BreakpointStop::Direct | BreakpointStop::Error => true,
+            BreakpointStop::Bounce => handler.is_some(),
+            BreakpointStop::Unseen => false,
+        };
+        let number = cx.vcpu.number();
+        let owner = Owner::Vcpu(number);
         let mut wanted = match (long_mode && survives, self.starved) {
             (false, _) => BTreeMap::new(),
             (true, false) => self.wanted(cx.memory, &paging),
@@ -122,8 +127,11 @@ impl Probes {
         if let Some(handler) = self.bounce_handler() {
             wanted.remove(&handler);
         }
-        if wanted != self.shared.breakpoints.wanted_by(owner) {
-            self.shared.breakpoints.want(owner, wanted, cx.memory, &paging);
+        let breakpoints = &self.shared.breakpoints;
+        let moved = breakpoints.note_handler(number, handler);
+        if moved || wanted != breakpoints.wanted_by(owner) {
+            // Probes that this host has no means for are left out.
+            drop(breakpoints.want(owner, wanted, cx.memory, &paging));
         }
         self.budget.spend(cx.lane.now().saturating_sub(start));
         self.refresh();
@@ -149,7 +157,8 @@ impl Probes {
         let bounce = self.bounce_handler().filter(|_| can_bounce);
         debug.hardware = [None; HARDWARE_BREAKPOINTS];
         debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
-        for (register, gva) in debug.hardware[1..].iter_mut().zip(self.table.registers()) {
+        let held = self.table.registers(self.bounce_handler());
+        for (register, gva) in debug.hardware[1..].iter_mut().zip(held) {
             *register = Some(HardwareBreakpoint::Execute(gva));
         }
         cx.vcpu.set_debug(debug)

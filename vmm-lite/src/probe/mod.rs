@@ -13,6 +13,7 @@ mod carry_out;
 mod copies;
 mod frame;
 mod idt;
+mod place;
 mod returns;
 mod selection;
 mod step;
@@ -40,6 +41,7 @@ use budget::Budget;
 use carry_out::Executor;
 use frame::Frame;
 use idt::{Idt, TABLE};
+use place::Means;
 use table::{INT3, Site, Table};
 use traps::OpenTrap;
 
@@ -84,7 +86,10 @@ impl Shared {
         unseen_interrupts: bool,
     ) -> Self {
         Self {
-            breakpoints: Breakpoints::new(calibration.kernel_breakpoint == BreakpointStop::Bounce),
+            breakpoints: Breakpoints::new(Means {
+                stop: calibration.kernel_breakpoint,
+                has_registers: calibration.kernel_hardware && calibration.user_hardware,
+            }),
             calibration,
             selection,
             physical_bits,

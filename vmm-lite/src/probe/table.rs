@@ -1,6 +1,6 @@
 //! The breakpoints that are in guest memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,9 +10,10 @@ use trace_format::event::{Access, WalkCause, WalkOutcome};
 
 use super::copies::Copies;
 use super::idt::VectorSet;
+use super::place::{Means, Places, REGISTERS};
 use super::returns::Return;
+use crate::calibration::BreakpointStop;
 use crate::error::Result;
-use crate::kvm::HARDWARE_BREAKPOINTS;
 use crate::memory::Memory;
 use crate::walk::Paging;
 
@@ -46,13 +47,10 @@ impl Roles {
 impl Roles {
     /// Whether the guest's stack is the user's where it is: at the first instruction of a system call, and at the last.
     /// A breakpoint instruction that bounces off the guest's handler would push onto it.
-    fn is_on_user_stack(&self) -> bool {
+    pub(super) fn is_on_user_stack(&self) -> bool {
         self.syscall || self.returns == Some(Return::Sysret)
     }
 }
-
-/// How many sites breakpoint registers can hold: the first register is for the handler that others bounce off.
-pub(super) const REGISTERS: usize = HARDWARE_BREAKPOINTS - 1;
 
 /// Bytes of the longest instruction.
 const LONGEST: usize = 15;
@@ -72,7 +70,7 @@ pub(crate) struct Site {
     /// The bytes that were decoded, and should still be there but for the first.
     code: Code,
     pub(crate) roles: Roles,
-    /// A breakpoint register of each vCPU holds it, and memory is left alone.
+    /// Breakpoint registers hold it, and memory is left alone.
     in_register: bool,
     /// User code could come to it when it was set.
     user: bool,
@@ -130,9 +128,11 @@ impl Table {
         self.sites.values().any(|site| site.user)
     }
 
-    /// The sites that breakpoint registers hold, gva.
-    pub(super) fn registers(&self) -> impl Iterator<Item = u64> {
-        self.sites.iter().filter(|(_, site)| site.in_register).map(|(gva, _)| *gva).take(REGISTERS)
+    /// The sites that breakpoint registers hold, gva, on a vCPU whose breakpoints bounce to `handler`, which has one
+    /// already.
+    pub(super) fn registers(&self, handler: Option<u64>) -> impl Iterator<Item = u64> {
+        let held = self.sites.iter().filter(|(_, site)| site.in_register).map(|(gva, _)| *gva);
+        held.filter(move |gva| Some(*gva) != handler).take(REGISTERS)
     }
 
     fn insert(&mut self, gva: u64, site: Site) {
@@ -156,12 +156,11 @@ pub(crate) enum Owner {
 }
 
 /// The breakpoints of a machine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Breakpoints {
     inner: Mutex<Inner>,
     generation: AtomicU64,
-    /// Breakpoint instructions bounce off the guest's handler: registers hold those for which that is wrong.
-    bounce: bool,
+    means: Means,
 }
 
 #[derive(Debug, Default)]
@@ -169,12 +168,24 @@ struct Inner {
     wanted: BTreeMap<Owner, BTreeMap<u64, Roles>>,
     table: Arc<Table>,
     copies: Copies,
+    /// The handler for breakpoints that each vCPU has, gva.
+    handlers: BTreeMap<u8, u64>,
 }
 
 impl Breakpoints {
-    /// None yet. `bounce` says that a breakpoint instruction in kernel code enters the guest's own handler.
-    pub(super) fn new(bounce: bool) -> Self {
-        Self { bounce, ..Self::default() }
+    /// None yet.
+    pub(super) fn new(means: Means) -> Self {
+        Self { inner: Mutex::default(), generation: AtomicU64::new(0), means }
+    }
+
+    /// Takes note of the guest's handler for breakpoints. True if that is news: what is wanted must be placed anew.
+    pub(super) fn note_handler(&self, vcpu: u8, handler: Option<u64>) -> bool {
+        let mut inner = self.lock();
+        let before = match handler {
+            Some(handler) => inner.handlers.insert(vcpu, handler),
+            None => inner.handlers.remove(&vcpu),
+        };
+        self.means.stop == BreakpointStop::Bounce && before != handler
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -186,21 +197,33 @@ impl Breakpoints {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Says that there are going to be breakpoints. True if that is news, which KVM must be told for each vCPU.
+    pub(crate) fn expect(&self) -> bool {
+        self.generation.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// The present table.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.lock().table)
     }
 
     /// Replaces what `owner` wants, and puts guest memory in agreement. `paging` translates addresses that are new.
-    /// Addresses that are not mapped get no breakpoint.
-    pub(crate) fn want(&self, owner: Owner, wanted: BTreeMap<u64, Roles>, memory: &Memory, paging: &Paging) {
+    /// Addresses that are not mapped get no breakpoint. Returns those for which this host has no means.
+    pub(crate) fn want(
+        &self,
+        owner: Owner,
+        wanted: BTreeMap<u64, Roles>,
+        memory: &Memory,
+        paging: &Paging,
+    ) -> BTreeSet<u64> {
         let mut inner = self.lock();
         inner.wanted.insert(owner, wanted);
         let mut union: BTreeMap<u64, Roles> = BTreeMap::new();
         for (gva, roles) in inner.wanted.values().flatten() {
             union.entry(*gva).or_default().merge(roles);
         }
-        let in_registers = self.for_registers(&mut union);
+        let Places { in_registers, nowhere } = self.means.places(&union, &inner.handlers);
+        union.retain(|gva, _| !nowhere.contains(gva));
         let keeps = |gva: &u64, site: &Site| {
             union.contains_key(gva) && site.in_register == in_registers.contains(gva)
         };
@@ -212,7 +235,7 @@ impl Breakpoints {
         }
         table.sites.retain(|gva, site| keeps(gva, site));
         table.index();
-        for (gva, roles) in union.clone() {
+        for (gva, roles) in union {
             if let Some(site) = table.sites.get_mut(&gva) {
                 site.roles = roles;
                 continue;
@@ -238,25 +261,7 @@ impl Breakpoints {
         }
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// The sites that registers must hold; those for which there is no register left are wanted no more.
-    fn for_registers(&self, union: &mut BTreeMap<u64, Roles>) -> ArrayVec<u64, REGISTERS> {
-        let mut chosen = ArrayVec::new();
-        if self.bounce {
-            // The entry for system calls before their returns.
-            let mut sites: Vec<(bool, u64)> = (union.iter())
-                .filter(|(_, roles)| roles.is_on_user_stack())
-                .map(|(gva, roles)| (!roles.syscall, *gva))
-                .collect();
-            sites.sort_unstable();
-            for (_, gva) in sites {
-                if chosen.try_push(gva).is_err() {
-                    union.remove(&gva);
-                }
-            }
-        }
-        chosen
+        nowhere
     }
 
     /// Writes guest memory for a debugger: under a breakpoint the new byte is kept for later.
@@ -419,6 +424,8 @@ mod tests {
     const AT: u64 = 0x1000;
     /// 32-bit paging with gvas 0 and 0x40_0000 on the same page.
     const ALIASED: [u64; 2] = [AT, 0x40_0000 + AT];
+    /// A handler for breakpoints.
+    const HANDLER: u64 = AT + 7;
 
     fn wanted(gvas: &[u64]) -> BTreeMap<u64, Roles> {
         gvas.iter().map(|gva| (*gva, Roles { stop: true, ..Roles::default() })).collect()
@@ -437,7 +444,7 @@ mod tests {
     #[test]
     fn what_the_guest_writes_over_a_breakpoint_counts() {
         let memory = memory(&[0x0f, 0x1f, 0x00]); // nop [rax]
-        let breakpoints = Breakpoints::default();
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
         breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
         assert_eq!((byte(&memory), breakpoints.follow_patches(&memory)), (INT3, false));
         memory.write(AT, &[0x0f, 0x01, 0xca]).unwrap(); // clac
@@ -451,7 +458,7 @@ mod tests {
     #[test]
     fn what_the_guest_writes_behind_a_breakpoint_counts() {
         let memory = memory(&[0x6a, 0x00]); // push 0
-        let breakpoints = Breakpoints::default();
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
         breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
         memory.write(AT + 1, &[0x07]).unwrap();
         assert!(!breakpoints.table().get(AT).unwrap().is_intact(&memory, &breakpoints.table()));
@@ -469,11 +476,14 @@ mod tests {
         let iret = Roles { returns: Some(Return::Iret), ..Roles::default() };
         let all: BTreeMap<u64, Roles> =
             [(AT, sysret), (AT + 1, sysret), (AT + 2, sysret), (AT + 3, syscall), (AT + 4, iret)].into();
-        for (bounce, in_registers, in_memory) in [(true, vec![AT, AT + 1, AT + 3], 1), (false, vec![], 5)] {
-            let breakpoints = Breakpoints::new(bounce);
+        for (stop, in_registers, in_memory) in
+            [(BreakpointStop::Bounce, vec![AT, AT + 1, AT + 3], 1), (BreakpointStop::Error, vec![], 5)]
+        {
+            let breakpoints = Breakpoints::new(Means { stop, has_registers: true });
+            breakpoints.note_handler(0, Some(HANDLER));
             breakpoints.want(Owner::Vcpu(0), all.clone(), &memory, &Paging::default());
             let table = breakpoints.table();
-            assert_eq!(table.registers().collect::<Vec<_>>(), in_registers);
+            assert_eq!(table.registers(Some(HANDLER)).collect::<Vec<_>>(), in_registers);
             let mut code = [0; 8];
             memory.read(AT, &mut code).unwrap();
             assert_eq!(code.iter().filter(|byte| **byte == INT3).count(), in_memory);
@@ -484,6 +494,77 @@ mod tests {
         }
     }
 
+    fn place(breakpoints: &Breakpoints, memory: &Memory, gvas: &[u64]) -> (Vec<u64>, Vec<u64>, Vec<u64>) {
+        let nowhere = breakpoints.want(Owner::Control, wanted(gvas), memory, &Paging::default());
+        let in_memory = gvas.iter().filter(|gva| memory.read_value::<u8>(**gva).unwrap() == INT3);
+        let in_registers = breakpoints.table().registers(Some(HANDLER)).collect();
+        (in_registers, in_memory.copied().collect(), nowhere.into_iter().collect())
+    }
+
+    #[test]
+    fn where_breakpoints_bounce_memory_is_for_a_guest_with_a_handler() {
+        let memory = memory(&[0x90; 8]);
+        let all = [AT, AT + 1, AT + 2, AT + 3];
+        let held = all[..3].to_vec();
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: true });
+        assert_eq!(place(&breakpoints, &memory, &all), (held.clone(), vec![], vec![AT + 3]));
+        assert!(breakpoints.note_handler(0, Some(HANDLER)));
+        assert_eq!(place(&breakpoints, &memory, &all), (held.clone(), vec![AT + 3], vec![]));
+        assert!(!breakpoints.note_handler(0, Some(HANDLER)));
+        assert!(breakpoints.note_handler(0, None), "and it is gone");
+        assert_eq!(place(&breakpoints, &memory, &all), (held, vec![], vec![AT + 3]));
+
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: false });
+        assert_eq!(place(&breakpoints, &memory, &all[..1]), (vec![], vec![], vec![AT]));
+        breakpoints.note_handler(0, Some(HANDLER));
+        assert_eq!(place(&breakpoints, &memory, &all[..1]), (vec![], vec![AT], vec![]));
+    }
+
+    #[test]
+    fn where_breakpoints_are_not_seen_memory_is_left_alone() {
+        let memory = memory(&[0x90; 8]);
+        let all = [AT, AT + 1, AT + 2, AT + 3];
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Unseen, has_registers: true });
+        breakpoints.note_handler(0, Some(HANDLER));
+        assert_eq!(place(&breakpoints, &memory, &all), (all[..3].to_vec(), vec![], vec![AT + 3]));
+    }
+
+    #[test]
+    fn the_handler_that_breakpoints_bounce_off_is_none_itself() {
+        let memory = memory(&[0x90; 8]);
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: false });
+        breakpoints.note_handler(0, Some(HANDLER));
+        assert_eq!(place(&breakpoints, &memory, &[HANDLER]), (vec![], vec![], vec![]));
+        let table = breakpoints.table();
+        assert!(table.get(HANDLER).is_some_and(|site| site.roles.stop), "the register on it is enough");
+        assert_eq!(
+            table.registers(None).collect::<Vec<_>>(),
+            [HANDLER],
+            "a vCPU with another needs one more"
+        );
+        // Another vCPU's table has moved there.
+        assert_eq!(place(&breakpoints, &memory, &[AT]).1, vec![AT]);
+        assert!(breakpoints.note_handler(1, Some(AT)));
+        assert!(place(&breakpoints, &memory, &[AT]).1.is_empty());
+    }
+
+    #[test]
+    fn a_handler_of_another_vcpu_takes_a_register() {
+        let memory = memory(&[0x90; 8]);
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: true });
+        breakpoints.note_handler(0, Some(HANDLER));
+        breakpoints.note_handler(1, Some(AT));
+        let all = [AT, AT + 1, AT + 2, AT + 3];
+        assert_eq!(place(&breakpoints, &memory, &all), (all[..3].to_vec(), vec![AT + 3], vec![]));
+    }
+
+    #[test]
+    fn the_first_breakpoint_is_expected_once() {
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
+        assert_eq!([breakpoints.expect(), breakpoints.expect()], [true, false]);
+        assert_ne!(breakpoints.generation(), 0);
+    }
+
     #[test]
     fn two_addresses_of_one_byte_share_its_breakpoint() {
         let memory = memory(&[0x90]);
@@ -491,7 +572,7 @@ mod tests {
             memory.write_value(gpa, entry).unwrap();
         }
         let paging = Paging { cr0: crate::walk::CR0_PG, cr3: 0x2000, ..Paging::default() };
-        let breakpoints = Breakpoints::default();
+        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
         breakpoints.want(Owner::Vcpu(0), wanted(&ALIASED[..1]), &memory, &paging);
         breakpoints.want(Owner::Vcpu(1), wanted(&ALIASED[1..]), &memory, &paging);
         let mut code = [INT3];

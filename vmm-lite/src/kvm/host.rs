@@ -22,6 +22,14 @@ pub(crate) struct Host {
     pub(super) kvm: Kvm,
 }
 
+/// The first capability that is required and not there is an error.
+fn require(has: impl Fn(Cap) -> bool) -> Result<()> {
+    match REQUIRED.iter().find(|(cap, ..)| !has(*cap)) {
+        Some((_, name, purpose)) => Err(Error::MissingCapability { name, purpose }),
+        None => Ok(()),
+    }
+}
+
 /// What a host's KVM says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostFacts {
@@ -47,9 +55,7 @@ impl Host {
         if kvm.get_api_version() != kvm_bindings::KVM_API_VERSION as i32 {
             return Err(Error::ApiVersion { version: kvm.get_api_version() });
         }
-        if let Some((_, name, purpose)) = REQUIRED.iter().find(|(cap, ..)| !kvm.check_extension(*cap)) {
-            return Err(Error::MissingCapability { name, purpose });
-        }
+        require(|cap| kvm.check_extension(cap))?;
         Ok(Self { kvm })
     }
 
@@ -89,6 +95,21 @@ impl Host {
             maximum_vcpus: self.kvm.get_max_vcpus(),
             memory_slots: self.kvm.get_nr_memslots(),
             capabilities: optional.map(|(cap, name)| (name, self.kvm.check_extension(cap))).to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_that_is_missing_is_named_with_its_purpose() {
+        assert!(require(|_| true).is_ok());
+        for (missing, name, purpose) in REQUIRED {
+            let error = require(|cap| cap as u32 != missing as u32).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains(purpose), "{text}");
         }
     }
 }

@@ -93,8 +93,8 @@ fn core_instructions_in_real_mode() {
 }
 
 #[test]
-fn x87_computes_what_the_processor_does() {
-    if kvm_or_skip("x87_computes_what_the_processor_does") {
+fn core_x87_computes_what_the_processor_does() {
+    if kvm_or_skip("core_x87_computes_what_the_processor_does") {
         let run = run_well(X87, 1);
         assert!(run.counters()["compared"] > 10_000);
         let carried_out = fixups(&run, FixupKind::Instruction);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use trace_format::describe::Line;
 use trace_format::event::{Output, Payload};
 use trace_format::{Header, Reader};
 use vmm_lite::{Control, MachineState, Module, SymbolFile};
@@ -80,11 +81,10 @@ impl Linux {
                 self.console.drain(..at + text.len());
                 return;
             }
-            assert!(
-                !ended && Instant::now() < self.deadline,
-                "waited in vain for {text:?}:\n{}",
-                String::from_utf8_lossy(&self.console)
-            );
+            if ended || Instant::now() >= self.deadline {
+                let printed = String::from_utf8_lossy(&self.console).into_owned();
+                panic!("waited in vain for {text:?}:\n{printed}\n{}", self.last_events());
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -120,6 +120,17 @@ impl Linux {
     #[must_use]
     pub fn finish(self) -> Run {
         self.started.finish()
+    }
+
+    /// What was recorded last, for the message of a failed test.
+    fn last_events(&mut self) -> String {
+        const MANY: u64 = 80;
+        let header = self.reader.header().clone();
+        let first = self.reader.len().saturating_sub(MANY);
+        let events = self.reader.forward(first).filter_map(Result::ok);
+        events
+            .map(|(number, event)| format!("{}\n", Line { number, event: &event, header: &header }))
+            .collect()
     }
 
     /// Reads what has been recorded since the last time.

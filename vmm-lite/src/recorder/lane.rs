@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use trace_format::event::{Event, Exit, ExitReason, Lost, LostReason, Payload};
+use trace_format::event::{Exit, ExitReason, Lost, LostReason, Payload};
 
 use super::clock::Clock;
+use super::ring::{Consumer, Producer, ring};
 
-/// Events that fit into a ring.
-pub(super) const RING_EVENTS: usize = 8192;
 /// How long a vCPU sleeps between two looks at a full ring.
 pub(super) const FULL_WAIT: Duration = Duration::from_micros(50);
 /// The floor of a lane whose vCPU is in the guest: whatever it pushes next happens after the present moment.
@@ -61,7 +59,7 @@ pub(crate) struct Lane {
 
 #[derive(Debug)]
 struct Ring {
-    producer: Producer<Event>,
+    producer: Producer,
     floor: Arc<AtomicU64>,
     recorder: Thread,
     on_full: OnFull,
@@ -71,7 +69,7 @@ struct Ring {
 /// The recorder's end.
 #[derive(Debug)]
 pub(super) struct LaneEnd {
-    pub(super) consumer: Consumer<Event>,
+    pub(super) consumer: Consumer,
     pub(super) floor: Arc<AtomicU64>,
 }
 
@@ -84,7 +82,7 @@ impl Lane {
 
     /// A lane, and the end of it that goes to the recorder's thread.
     pub(super) fn new(vcpu: u8, clock: Clock, on_full: OnFull, recorder: Thread) -> (Self, LaneEnd) {
-        let (producer, consumer) = RingBuffer::new(RING_EVENTS);
+        let (producer, consumer) = ring();
         // Its first event comes after the present moment too; a lane without events must hold up nobody.
         let floor = Arc::new(AtomicU64::new(IDLE));
         let end = LaneEnd { consumer, floor: Arc::clone(&floor) };
@@ -158,19 +156,18 @@ impl Lane {
         self.clock.now()
     }
 
-    fn push(&mut self, time: u64, payload: Payload) {
+    fn push(&mut self, time: u64, mut payload: Payload) {
         let vcpu = self.vcpu;
         let Some(ring) = &mut self.ring else { return };
         if ring.dropped > 0 {
             let lost = Lost { count: ring.dropped, reason: LostReason::RingFull };
-            if ring.producer.push(Event { time, vcpu, payload: Payload::Lost(lost) }).is_err() {
+            if ring.producer.push(time, vcpu, Payload::Lost(lost)).is_err() {
                 ring.dropped += 1;
                 return;
             }
             ring.dropped = 0;
         }
-        let mut event = Event { time, vcpu, payload };
-        while let Err(PushError::Full(back)) = ring.producer.push(event) {
+        while let Err(back) = ring.producer.push(time, vcpu, payload) {
             ring.recorder.unpark();
             if ring.on_full == OnFull::Drop {
                 ring.dropped += 1;
@@ -179,7 +176,7 @@ impl Lane {
             if ring.producer.is_abandoned() {
                 return; // the recorder has failed and said so
             }
-            event = back;
+            payload = back;
             std::thread::sleep(FULL_WAIT);
         }
     }
@@ -195,12 +192,12 @@ impl Drop for Lane {
         if dropped > 0 {
             ring.on_full = OnFull::Wait;
             let lost = Lost { count: dropped, reason: LostReason::RingFull };
-            let mut event = Event { time, vcpu, payload: Payload::Lost(lost) };
-            while let Err(PushError::Full(back)) = ring.producer.push(event) {
+            let mut payload = Payload::Lost(lost);
+            while let Err(back) = ring.producer.push(time, vcpu, payload) {
                 if ring.producer.is_abandoned() {
                     return;
                 }
-                event = back;
+                payload = back;
                 ring.recorder.unpark();
                 std::thread::sleep(FULL_WAIT);
             }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use rtrb::{Producer, PushError, RingBuffer};
-use trace_format::event::{Event, Payload};
+use trace_format::event::Payload;
 
-use super::lane::{FULL_WAIT, IDLE, LaneEnd, RING_EVENTS};
+use super::lane::{FULL_WAIT, IDLE, LaneEnd};
+use super::ring::{Producer, ring};
 
 /// A lane whose events come from somewhere else, the host's tracepoints say, and reach it late.
 ///
@@ -16,7 +16,7 @@ use super::lane::{FULL_WAIT, IDLE, LaneEnd, RING_EVENTS};
 /// nobody before [`Self::begin`] and after it is dropped.
 #[derive(Debug)]
 pub(crate) struct LateLane {
-    producer: Producer<Event>,
+    producer: Producer,
     floor: Arc<AtomicU64>,
     promised: u64,
     recorder: Thread,
@@ -24,7 +24,7 @@ pub(crate) struct LateLane {
 
 impl LateLane {
     pub(super) fn new(recorder: Thread) -> (Self, LaneEnd) {
-        let (producer, consumer) = RingBuffer::new(RING_EVENTS);
+        let (producer, consumer) = ring();
         let floor = Arc::new(AtomicU64::new(IDLE));
         let end = LaneEnd { consumer, floor: Arc::clone(&floor) };
         (Self { producer, floor, promised: 0, recorder }, end)
@@ -37,13 +37,13 @@ impl LateLane {
 
     /// Records what happened to `vcpu` at `time`. What comes in spite of a promise gets the time of the promise: the
     /// order of what is in the trace already is not disturbed.
-    pub(crate) fn record(&mut self, vcpu: u8, time: u64, payload: Payload) {
-        let mut event = Event { time: time.max(self.promised), vcpu, payload };
-        while let Err(PushError::Full(back)) = self.producer.push(event) {
+    pub(crate) fn record(&mut self, vcpu: u8, time: u64, mut payload: Payload) {
+        let time = time.max(self.promised);
+        while let Err(back) = self.producer.push(time, vcpu, payload) {
             if self.producer.is_abandoned() {
                 return; // the recorder has failed and said so
             }
-            event = back;
+            payload = back;
             self.recorder.unpark();
             std::thread::sleep(FULL_WAIT);
         }

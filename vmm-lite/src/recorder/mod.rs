@@ -17,6 +17,7 @@ mod clock;
 mod lane;
 mod late;
 mod merge;
+mod ring;
 mod thread;
 
 pub(crate) use clock::Clock;

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use trace_format::{Header, Writer};
 
 use super::clock::Clock;
-use super::lane::{IDLE, Lane, LaneEnd, OnFull, RING_EVENTS};
+use super::lane::{IDLE, Lane, LaneEnd, OnFull};
 use super::late::LateLane;
 use super::merge::Merge;
+use super::ring::RING_EVENTS;
 use crate::error::{Error, Result};
 
 /// How long the thread sleeps when there is little to do. It runs on a CPU that vCPUs could have, and takes their
@@ -188,14 +189,12 @@ impl Work {
             let mut drained = 0;
             for (n, lane) in lanes.iter_mut().enumerate() {
                 // No more than were there when the floor was taken: a vCPU may push as fast as this takes.
-                for event in std::iter::from_fn(|| lane.consumer.pop().ok()).take(RING_EVENTS) {
+                for event in std::iter::from_fn(|| lane.consumer.pop()).take(RING_EVENTS) {
                     merge.push(n, event);
                     drained += 1;
                 }
             }
-            while let Some(event) = merge.pop_before(floor) {
-                self.writer.append(&event)?;
-            }
+            merge.take_before(floor, |event| self.writer.append(&event.unpack()))?;
             if ending {
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! Everything that talks to `/dev/kvm`. This is the only module of the project with `unsafe` code.
 //!
 //! An exit leaves here as an owned value ([`Exit`]); the rest of the monitor handles it as a function of that value.
-#![allow(unsafe_code, reason = "kvm_run is shared memory with unions, an ioctl and a clock have no wrapper")]
+#![allow(unsafe_code, reason = "kvm_run is shared memory with unions, an ioctl and clocks have no wrapper")]
 
 mod bare;
 mod debug;
@@ -24,7 +24,7 @@ pub(crate) use fpu::Fpu;
 pub(crate) use host::Host;
 pub(crate) use irqchip::RunState;
 pub(crate) use kick::Kick;
-pub(crate) use monotonic::monotonic_ns;
+pub(crate) use monotonic::{monotonic_ns, time_stamp, time_stamps_are_clock};
 pub(crate) use msr_filter::{IA32_KERNEL_GS_BASE, IA32_LSTAR, IA32_SFMASK, IA32_STAR};
 pub(crate) use segment::{code_segment, data_segment, segment_from_descriptor};
 pub(crate) use vcpu::Vcpu;

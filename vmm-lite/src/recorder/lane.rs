@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use trace_format::event::{Exit, ExitReason, Lost, LostReason, Payload};
 
-use super::clock::Clock;
+use super::clock::{Clock, QuickClock};
 use super::ring::{Consumer, Producer, ring};
 
 /// How long a vCPU sleeps between two looks at a full ring.
@@ -51,7 +51,7 @@ pub(crate) struct Timing {
 #[derive(Debug)]
 pub(crate) struct Lane {
     ring: Option<Ring>,
-    clock: Clock,
+    clock: QuickClock,
     vcpu: u8,
     /// When the vCPU last entered the guest or ended an event, ns.
     last: u64,
@@ -77,7 +77,7 @@ impl Lane {
     /// A lane that records nothing.
     #[must_use]
     pub(crate) fn off(vcpu: u8, clock: Clock) -> Self {
-        Self { ring: None, clock, vcpu, last: 0 }
+        Self { ring: None, clock: QuickClock::new(clock), vcpu, last: 0 }
     }
 
     /// A lane, and the end of it that goes to the recorder's thread.
@@ -89,7 +89,7 @@ impl Lane {
         (
             Self {
                 ring: Some(Ring { producer, floor, recorder, on_full, dropped: 0 }),
-                clock,
+                clock: QuickClock::new(clock),
                 vcpu,
                 last: 0,
             },
@@ -104,13 +104,16 @@ impl Lane {
     }
 
     /// To be called first after an exit, and before events are recorded in general. Gives the time of the exit and how
-    /// long the guest ran; zeros when nothing is recorded.
+    /// long the guest ran.
     pub(crate) fn leave_guest(&mut self) -> Timing {
-        let Some(ring) = &self.ring else { return Timing { time: 0, guest_ns: 0 } };
-        // Before the clock is read; see the module's description.
-        ring.floor.store(self.last, Ordering::SeqCst);
-        let time = self.clock.now().max(self.last);
-        ring.floor.store(time, Ordering::Release);
+        if let Some(ring) = &self.ring {
+            // Before the clock is read; see the module's description.
+            ring.floor.store(self.last, Ordering::SeqCst);
+        }
+        let time = self.clock.now();
+        if let Some(ring) = &self.ring {
+            ring.floor.store(time, Ordering::Release);
+        }
         let guest_ns = time - self.last;
         self.last = time;
         Timing { time, guest_ns }
@@ -122,7 +125,7 @@ impl Lane {
         if self.ring.is_none() {
             return;
         }
-        let now = self.clock.now().max(self.last);
+        let now = self.clock.now();
         if let Some((timing, reason, rip, cpl)) = exit {
             let handling_ns = now - timing.time;
             let exit = Exit { reason, rip, cpl, guest_ns: timing.guest_ns, handling_ns };
@@ -152,7 +155,7 @@ impl Lane {
 
     /// The run's time in ns.
     #[must_use]
-    pub(crate) fn now(&self) -> u64 {
+    pub(crate) fn now(&mut self) -> u64 {
         self.clock.now()
     }
 
@@ -185,7 +188,7 @@ impl Lane {
 impl Drop for Lane {
     /// The count of what was dropped last must not be dropped with the lane.
     fn drop(&mut self) {
-        let time = self.clock.now().max(self.last);
+        let time = self.clock.now();
         let vcpu = self.vcpu;
         let Some(ring) = &mut self.ring else { return };
         let dropped = std::mem::take(&mut ring.dropped);

@@ -19,6 +19,7 @@ mod late;
 mod merge;
 mod ring;
 mod thread;
+mod ticks;
 
 pub(crate) use clock::Clock;
 pub use lane::OnFull;

@@ -78,7 +78,7 @@ impl VcpuThread {
             Exit::TprAccess { rip, write } => ExitReason::TprAccess { rip, write },
             Exit::IoapicEoi { vector } => {
                 let mut bus = lock(&self.machine.bus);
-                bus.chips.ioapic.eoi(vector, self.now(timing));
+                bus.chips.ioapic.eoi(vector, timing.time);
                 self.machine.deliver_from(&mut bus);
                 ExitReason::IoapicEoi { vector }
             }
@@ -114,7 +114,7 @@ impl VcpuThread {
     }
 
     fn port_io(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
-        let now = self.now(timing);
+        let now = timing.time;
         self.flush_old_console(now);
         let machine = std::sync::Arc::clone(&self.machine);
         let elements = usize::from(size.max(1));
@@ -231,7 +231,7 @@ impl VcpuThread {
     }
 
     fn mmio_read(&mut self, gpa: u64, len: usize, timing: Timing) -> [u8; 8] {
-        let now = self.now(timing);
+        let now = timing.time;
         let mut data = [0xff; 8];
         if let Some(offset) = self.apic_offset(gpa) {
             let part = data.get_mut(..len).unwrap_or_default();
@@ -248,7 +248,7 @@ impl VcpuThread {
     }
 
     fn mmio_write(&mut self, gpa: u64, data: &[u8], timing: Timing) {
-        let now = self.now(timing);
+        let now = timing.time;
         if let Some(offset) = self.apic_offset(gpa) {
             let effect = self.with_lapic(|lapic| {
                 let effect = lapic.mmio_write(offset, data, now);
@@ -296,7 +296,7 @@ impl VcpuThread {
     }
 
     fn read_msr(&mut self, index: u32, reason: u32, timing: Timing) -> ExitReason {
-        let now = self.now(timing);
+        let now = timing.time;
         let value = match index {
             MSR_APIC_BASE | MSR_TSC_DEADLINE | MSR_X2APIC_FIRST..=MSR_X2APIC_LAST => {
                 self.with_lapic(|lapic| lapic.read_msr(index, now).ok()).flatten()
@@ -310,7 +310,7 @@ impl VcpuThread {
     }
 
     fn write_msr(&mut self, index: u32, data: u64, reason: u32, timing: Timing) -> Result<ExitReason> {
-        let now = self.now(timing);
+        let now = timing.time;
         let done = match index {
             MSR_APIC_BASE | MSR_TSC_DEADLINE | MSR_X2APIC_FIRST..=MSR_X2APIC_LAST => {
                 self.write_apic_msr(index, data, now)?
@@ -347,7 +347,7 @@ impl VcpuThread {
 
     /// A stop that the breakpoint engine caused, or the end of the run.
     fn debug_or_error(&mut self, exit: Exit, timing: Timing) -> Result<ExitReason> {
-        let now = self.now(timing);
+        let now = timing.time;
         let (probes, mut cx) = self.probing(now);
         let verdict = probes.examine(&exit, &mut cx)?;
         self.look = true;

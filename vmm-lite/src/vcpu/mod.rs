@@ -240,8 +240,7 @@ impl VcpuThread {
             self.with_lapic(|lapic| lapic.set_cr8(cr8 as u8));
             self.look = true;
         }
-        let now = self.now(timing);
-        let (probes, mut cx) = self.probing(now);
+        let (probes, mut cx) = self.probing(timing.time);
         probes.notice(&mut cx)
     }
 
@@ -255,11 +254,6 @@ impl VcpuThread {
             time,
         };
         (&mut self.probes, cx)
-    }
-
-    /// The time of an exit for devices, which need it even when nothing is recorded.
-    fn now(&self, timing: Timing) -> u64 {
-        if self.lane.is_on() { timing.time } else { self.machine.clock.now() }
     }
 
     fn with_lapic<T>(&self, f: impl FnOnce(&mut crate::irq::Lapic) -> T) -> Option<T> {

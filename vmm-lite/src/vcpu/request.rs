@@ -48,7 +48,7 @@ impl VcpuThread {
         let mut interruptions = 0;
         for _ in 0..MOST_EXITS {
             let timing = self.begin();
-            let now = self.now(timing);
+            let now = timing.time;
             let Some(stepped) = self.interruptibly(now, Probes::step) else { return Ok(()) };
             match stepped? {
                 Stepped::Done if self.vcpu.rip() != from => return Ok(()),

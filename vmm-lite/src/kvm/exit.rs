@@ -105,6 +105,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Copies the exit out of `run`, which `KVM_RUN` has just filled.
+    #[inline]
     pub(super) fn read(run: &kvm_run) -> Self {
         let payload = &run.__bindgen_anon_1;
         match run.exit_reason {
@@ -128,6 +129,15 @@ impl Exit {
                     write: mmio.is_write != 0,
                 }
             }
+            _ => Self::read_rarer(run),
+        }
+    }
+
+    /// Apart from the commonest, so that these become part of the loop.
+    #[inline(never)]
+    fn read_rarer(run: &kvm_run) -> Self {
+        let payload = &run.__bindgen_anon_1;
+        match run.exit_reason {
             KVM_EXIT_X86_RDMSR => {
                 // SAFETY: the exit reason says that `msr` is the active member; it is plain data.
                 let msr = unsafe { payload.msr };

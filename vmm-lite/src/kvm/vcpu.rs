@@ -66,6 +66,7 @@ impl Vcpu {
     ///
     /// # Errors
     /// When `KVM_RUN` fails for another reason than a signal.
+    #[inline]
     pub(crate) fn run(&mut self) -> Result<Exit> {
         let outcome = self.kvm_run();
         let run = self.fd.get_kvm_run();

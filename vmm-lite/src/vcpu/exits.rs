@@ -25,8 +25,8 @@ const UNKNOWN_HYPERCALL: u64 = -1000_i64 as u64;
 
 impl VcpuThread {
     /// Handles `exit` and tells what it was.
-    pub(super) fn dispatch(&mut self, exit: Exit, timing: Timing) -> Result<ExitReason> {
-        Ok(match exit {
+    pub(super) fn dispatch(&mut self, exit: &Exit, timing: Timing) -> Result<ExitReason> {
+        Ok(match *exit {
             Exit::Io { port, size, count, write } => self.port_io(port, size, count, write, timing),
             Exit::Mmio { gpa, len, data, write: true } => {
                 let len = usize::from(len);
@@ -53,7 +53,7 @@ impl VcpuThread {
                 self.machine.stop(StopReason::TripleFault);
                 ExitReason::Shutdown
             }
-            exit @ (Exit::Debug { .. } | Exit::InternalError { .. }) => self.debug_or_error(exit, timing)?,
+            Exit::Debug { .. } | Exit::InternalError { .. } => self.debug_or_error(exit, timing)?,
             Exit::InterruptWindow => {
                 self.look = true;
                 ExitReason::InterruptWindow
@@ -116,13 +116,12 @@ impl VcpuThread {
     fn port_io(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
         let now = timing.time;
         self.flush_old_console(now);
-        let machine = std::sync::Arc::clone(&self.machine);
         let elements = usize::from(size.max(1));
         let mut effects = arrayvec::ArrayVec::<PortEffect, 64>::new();
         let mut done = 0;
         // In pieces, because a string of output can have more effects than there is room for.
         loop {
-            let mut bus = lock(&machine.bus);
+            let mut bus = lock(&self.machine.bus);
             let Some(rest) = self.vcpu.io_data().get_mut(done..) else { break };
             for element in rest.chunks_mut(elements).take(effects.capacity()) {
                 done += element.len();
@@ -135,7 +134,7 @@ impl VcpuThread {
                     bus.read(port, element, now);
                 }
             }
-            machine.deliver_from(&mut bus);
+            self.machine.deliver_from(&mut bus);
             let finished = done >= self.vcpu.io_data().len();
             drop(bus);
             for effect in effects.drain(..) {
@@ -146,7 +145,7 @@ impl VcpuThread {
             }
         }
         if matches!(port, 0x40..=0x43 | 0x61) {
-            machine.timekeeper.poke();
+            self.machine.timekeeper.poke();
         }
         self.io_reason(port, size, count, write, timing)
     }
@@ -346,10 +345,10 @@ impl VcpuThread {
     }
 
     /// A stop that the breakpoint engine caused, or the end of the run.
-    fn debug_or_error(&mut self, exit: Exit, timing: Timing) -> Result<ExitReason> {
+    fn debug_or_error(&mut self, exit: &Exit, timing: Timing) -> Result<ExitReason> {
         let now = timing.time;
         let (probes, mut cx) = self.probing(now);
-        let verdict = probes.examine(&exit, &mut cx)?;
+        let verdict = probes.examine(exit, &mut cx)?;
         self.look = true;
         Ok(match verdict {
             Verdict::Probe { pc } => ExitReason::Probe { pc },
@@ -372,12 +371,12 @@ impl VcpuThread {
         self.machine.begin_pause(by);
     }
 
-    fn not_ours(&mut self, exit: Exit, now: u64) -> Result<ExitReason> {
-        Ok(match exit {
+    fn not_ours(&mut self, exit: &Exit, now: u64) -> Result<ExitReason> {
+        Ok(match *exit {
             Exit::Debug { exception, pc, dr6, dr7 } => ExitReason::Debug { exception, pc, dr6, dr7 },
-            Exit::InternalError { suberror, instruction } => {
-                self.internal_error(suberror, &instruction, now)?;
-                ExitReason::InternalError { suberror, instruction }
+            Exit::InternalError { suberror, ref instruction } => {
+                self.internal_error(suberror, instruction, now)?;
+                ExitReason::InternalError { suberror, instruction: instruction.clone() }
             }
             // `debug_or_error` is called for these two only.
             _ => ExitReason::Unlisted { number: u32::MAX },
@@ -407,7 +406,7 @@ impl VcpuThread {
             // The instruction's own exit, port I/O say; it was no time in the guest.
             Stepped::Exit(exit) => {
                 let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
-                let reason = self.dispatch(exit, timing)?;
+                let reason = self.dispatch(&exit, timing)?;
                 let own = trace_format::event::Exit { reason, rip, cpl, guest_ns: 0, handling_ns: 0 };
                 self.lane.record_at(timing.time, Payload::Exit(own));
                 Ok(())

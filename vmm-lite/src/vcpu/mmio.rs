@@ -15,6 +15,9 @@ impl VcpuThread {
 
     /// Writes `data` to the device at `gpa`, if there is one.
     pub(super) fn write_device(&mut self, gpa: u64, data: &[u8], now: u64) {
+        if self.machine.mmio.find(gpa).is_none() {
+            return;
+        }
         let machine = Arc::clone(&self.machine);
         let Some((device, offset)) = machine.mmio.find(gpa) else { return };
         self.flush_old_console(now);

@@ -204,19 +204,19 @@ impl VcpuThread {
         shared.in_guest.store(false, Ordering::Release);
         let timing = self.lane.leave_guest();
         self.recording = true;
-        self.handle(exit?, timing)
+        self.handle(&exit?, timing)
     }
 
     /// Handles an exit and leaves its event to be recorded when the handling is over.
-    fn handle(&mut self, exit: Exit, timing: Timing) -> Result<()> {
+    fn handle(&mut self, exit: &Exit, timing: Timing) -> Result<()> {
         if matches!(exit, Exit::Interrupted | Exit::InterruptWindow) {
             let (probes, mut cx) = self.probing(timing.time);
             probes.undo_bounce(&mut cx)?;
         }
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;
-        self.machine.local_apic.after_exit(self, &exit)?;
-        let interrupted = exit == Exit::Interrupted;
+        self.machine.local_apic.after_exit(self, exit)?;
+        let interrupted = *exit == Exit::Interrupted;
         let reason = self.dispatch(exit, timing)?;
         if !interrupted {
             self.injected = None;
@@ -296,7 +296,7 @@ impl VcpuThread {
     fn settle(&mut self) -> Result<()> {
         while let Some(exit) = self.vcpu.complete_pending()? {
             let timing = self.begin();
-            self.handle(exit, timing)?;
+            self.handle(&exit, timing)?;
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl VcpuThread {
                 Stepped::Exit(exit) => {
                     interruptions += usize::from(exit == Exit::Interrupted);
                     let repeats = matches!(exit, Exit::Interrupted | Exit::InterruptWindow);
-                    self.handle(exit, timing)?;
+                    self.handle(&exit, timing)?;
                     self.settle()?;
                     let done = !repeats && self.vcpu.rip() != from;
                     if done || self.activity != Activity::Running {

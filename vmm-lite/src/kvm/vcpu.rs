@@ -35,6 +35,15 @@ pub(crate) struct Vcpu {
     pub(super) event_queued: bool,
 }
 
+/// How `KVM_RUN` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// With an exit.
+    Exit,
+    /// By a signal, or because `immediate_exit` was set.
+    Interrupted,
+}
+
 impl Vcpu {
     pub(super) fn new(mut fd: VcpuFd, number: u8, run_size: usize) -> Result<Self> {
         let regs = fd.get_regs().map_err(|e| Error::kvm("KVM_GET_REGS", e))?;
@@ -66,27 +75,41 @@ impl Vcpu {
     ///
     /// # Errors
     /// When `KVM_RUN` fails for another reason than a signal.
-    #[inline]
     pub(crate) fn run(&mut self) -> Result<Exit> {
-        let outcome = self.kvm_run();
-        let run = self.fd.get_kvm_run();
-        match outcome {
+        Ok(match self.enter()? {
+            Left::Exit => self.exit(),
+            Left::Interrupted => Exit::Interrupted,
+        })
+    }
+
+    /// As [`Self::run`], for who must note the time before anything else.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    #[inline]
+    pub(crate) fn enter(&mut self) -> Result<Left> {
+        match self.kvm_run() {
             Ok(()) => {
-                let exit = Exit::read(run);
                 self.event_queued = false;
-                Ok(exit)
+                Ok(Left::Exit)
             }
             Err(e) if matches!(e.errno(), libc::EINTR | libc::EAGAIN) => {
-                run.immediate_exit = 0;
+                self.fd.get_kvm_run().immediate_exit = 0;
                 if self.event_queued {
                     // The signal may have come before KVM got to deliver it.
                     let events = self.events()?;
                     self.event_queued = events.exception.injected != 0 || events.interrupt.injected != 0;
                 }
-                Ok(Exit::Interrupted)
+                Ok(Left::Interrupted)
             }
             Err(e) => Err(Error::kvm("KVM_RUN", e)),
         }
+    }
+
+    /// The exit after which [`Self::enter`] returned [`Left::Exit`].
+    #[inline]
+    pub(crate) fn exit(&mut self) -> Exit {
+        Exit::read(self.fd.get_kvm_run())
     }
 
     /// Completes a port or MMIO read or an MSR access that the last exit left open, without running the guest.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use trace_format::event::{Exit, ExitReason, Lost, LostReason, Payload};
+use trace_format::event::{Exit, Lost, LostReason, Payload};
 
 use super::clock::{Clock, QuickClock};
 use super::ring::{Consumer, Producer, ring};
@@ -120,16 +120,16 @@ impl Lane {
     }
 
     /// To be called last before the guest is entered, or before the thread waits. `exit` is the exit that has been
-    /// handled, with its timing.
-    pub(crate) fn enter_guest(&mut self, exit: Option<(Timing, ExitReason, u64, u8)>) {
-        if self.ring.is_none() {
-            return;
-        }
+    /// handled, and its time; its `handling_ns` is filled in here.
+    pub(crate) fn enter_guest(&mut self, exit: Option<&mut (u64, Exit)>) {
+        let Some(ring) = &mut self.ring else { return };
         let now = self.clock.now();
-        if let Some((timing, reason, rip, cpl)) = exit {
-            let handling_ns = now - timing.time;
-            let exit = Exit { reason, rip, cpl, guest_ns: timing.guest_ns, handling_ns };
-            self.push(timing.time, Payload::Exit(exit));
+        if let Some((time, exit)) = exit {
+            exit.handling_ns = now - *time;
+            let pushed = ring.dropped == 0 && ring.producer.push_exit(*time, self.vcpu, exit);
+            if !pushed {
+                self.push(*time, Payload::Exit(exit.clone()));
+            }
         }
         self.last = now;
         if let Some(ring) = &self.ring {

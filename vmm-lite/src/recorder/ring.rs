@@ -76,24 +76,24 @@ pub(super) fn ring() -> (Producer, Consumer) {
 }
 
 impl Producer {
-    /// Appends an event, or gives its payload back if there is no room.
+    /// Appends an exit's event without a copy of it, unless it is long or there is no room: whether it did.
     #[inline]
-    pub(super) fn push(&mut self, time: u64, vcpu: u8, payload: Payload) -> Result<(), Payload> {
-        if let Payload::Exit(exit) = &payload
-            && let Some(short) = ShortExit::new(time, vcpu, exit)
-        {
-            return self.lines.push(Line::Exit(short)).map_err(|_| payload);
-        }
-        self.push_long(Event { time, vcpu, payload })
+    pub(super) fn push_exit(&mut self, time: u64, vcpu: u8, exit: &Exit) -> bool {
+        ShortExit::new(time, vcpu, exit).is_some_and(|short| self.lines.push(Line::Exit(short)).is_ok())
     }
 
-    #[inline(never)]
-    fn push_long(&mut self, event: Event) -> Result<(), Payload> {
+    /// Appends an event, or gives its payload back if there is no room.
+    pub(super) fn push(&mut self, time: u64, vcpu: u8, payload: Payload) -> Result<(), Payload> {
+        if let Payload::Exit(exit) = &payload
+            && self.push_exit(time, vcpu, exit)
+        {
+            return Ok(());
+        }
         // The recorder that finds the line must find the event, which is there before it.
         if self.lines.is_full() {
-            return Err(event.payload);
+            return Err(payload);
         }
-        self.long.push(event).map_err(|PushError::Full(event)| event.payload)?;
+        self.long.push(Event { time, vcpu, payload }).map_err(|PushError::Full(event)| event.payload)?;
         // There is room: nobody else pushes.
         drop(self.lines.push(Line::Long));
         Ok(())

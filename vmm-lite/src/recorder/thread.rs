@@ -229,7 +229,7 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use trace_format::event::{AddressSpace, MACHINE, Payload};
+    use trace_format::event::{AddressSpace, Exit, MACHINE, Payload};
     use trace_format::{Event, Reader};
 
     use super::*;
@@ -275,7 +275,9 @@ mod tests {
                         let timing = lane.leave_guest();
                         lane.record(Payload::AddressSpace(AddressSpace { old: n, new: n + 1 }));
                         let reason = trace_format::event::ExitReason::Halt;
-                        lane.enter_guest(Some((timing, reason, n, 0)));
+                        let guest_ns = timing.guest_ns;
+                        let exit = Exit { reason, rip: n, cpl: 0, guest_ns, handling_ns: 0 };
+                        lane.enter_guest(Some(&mut (timing.time, exit)));
                     }
                 });
             }

@@ -18,14 +18,14 @@ use std::thread;
 
 use crossbeam_channel::Receiver;
 use kvm_bindings::{kvm_regs, kvm_sregs};
-use trace_format::event::{AddressSpace, ExitReason, Payload, StopReason, VcpuState};
+use trace_format::event::{self, AddressSpace, ExitReason, Payload, StopReason, VcpuState};
 
 pub(crate) use console::Console;
 pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
 pub(crate) use request::Request;
 
 use crate::error::Result;
-use crate::kvm::{Exit, Vcpu};
+use crate::kvm::{Exit, Left, Vcpu};
 use crate::machine::{Machine, Order, lock};
 use crate::probe::{Context, Probes};
 use crate::recorder::{Lane, Timing};
@@ -50,8 +50,8 @@ pub(crate) struct VcpuThread {
     lane: Lane,
     /// Between `leave_guest` and `enter_guest` of the lane.
     recording: bool,
-    /// The exit that is being handled and not yet recorded.
-    unrecorded: Option<(Timing, ExitReason, u64, u8)>,
+    /// The exit that has been handled and is recorded when it is known how long that took, and its time.
+    unrecorded: Option<(u64, event::Exit)>,
     probes: Probes,
     activity: Activity,
     /// The run's generation when the thread last looked.
@@ -199,12 +199,16 @@ impl VcpuThread {
             self.look = true;
             return Ok(());
         }
-        let exit = self.vcpu.run();
+        let left = self.vcpu.enter();
         // Who sees this late kicks once too often.
         shared.in_guest.store(false, Ordering::Release);
         let timing = self.lane.leave_guest();
         self.recording = true;
-        self.handle(&exit?, timing)
+        let exit = match left? {
+            Left::Exit => self.vcpu.exit(),
+            Left::Interrupted => Exit::Interrupted,
+        };
+        self.handle(&exit, timing)
     }
 
     /// Handles an exit and leaves its event to be recorded when the handling is over.
@@ -223,7 +227,8 @@ impl VcpuThread {
         }
         // Where a breakpoint bounces, the exit is in the guest's handler for it.
         let rip = if let ExitReason::Probe { pc } = reason { pc } else { rip };
-        self.unrecorded = Some((timing, reason, rip, cpl));
+        let Timing { time, guest_ns } = timing;
+        self.unrecorded = Some((time, event::Exit { reason, rip, cpl, guest_ns, handling_ns: 0 }));
         Ok(())
     }
 
@@ -287,7 +292,8 @@ impl VcpuThread {
     /// Ends the handling of the last exit.
     fn close_exit(&mut self) {
         if self.recording {
-            self.lane.enter_guest(self.unrecorded.take());
+            self.lane.enter_guest(self.unrecorded.as_mut());
+            self.unrecorded = None;
             self.recording = false;
         }
     }

@@ -41,7 +41,7 @@ impl Ticks {
         let last = self.last?;
         let since = ticks.wrapping_sub(last.ticks);
         // A counter that goes backwards is far ahead here.
-        (since < self.believed).then(|| last.ns + (since * self.scale >> 32))
+        (since < self.believed).then(|| last.ns + ((since * self.scale) >> 32))
     }
 
     /// The clock showed `ns` between two readings of the counter.

@@ -363,6 +363,11 @@ fn inputs() -> impl Strategy<Value = Vec<(String, u64, u8)>> {
     prop::collection::vec((name, step, kind), 257..600)
 }
 
+/// Some of the names are mangled ones by chance.
+fn readable(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -384,7 +389,7 @@ proptest! {
         let symbols = decode(&vmlinux(&inputs, layout)).expect("tables");
 
         let mut expected: Vec<(u64, String)> =
-            inputs[percpu..].iter().rev().map(|s| (s.address, s.name.clone())).collect();
+            inputs[percpu..].iter().rev().map(|s| (s.address, readable(&s.name))).collect();
         expected.sort_by_key(|(address, _)| *address);
         let found: Vec<(u64, String)> = symbols.iter().map(|s| (s.address, s.name.clone())).collect();
         prop_assert_eq!(found, expected);

@@ -102,6 +102,14 @@ impl Vcpu {
         regs.rip = regs.rip.wrapping_add(len);
         regs.rflags &= !RFLAGS_RF;
         self.set_regs(&regs);
+        self.end_shadow()
+    }
+
+    /// Ends what `STI` or a load of SS shields the next instruction from.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn end_shadow(&mut self) -> Result<()> {
         let mut events = self.events()?;
         if events.interrupt.shadow != 0 {
             events.interrupt.shadow = 0;

@@ -22,9 +22,12 @@ const RFLAGS_IF: u64 = 1 << 9;
 const RFLAGS_DF: u64 = 1 << 10;
 const RFLAGS_AC: u64 = 1 << 18;
 const RFLAGS_FIXED: u64 = 2;
-/// What `IRETQ` to any ring loads from ring 0, and `SYSRETQ` from R11 (SDM vol. 2, "IRET" and "SYSRET").
-const RFLAGS_LOADED: u64 =
-    RFLAGS_CF_TO_DF_AND_OF | 1 << 8 | RFLAGS_IF | 3 << 12 | 1 << 14 | RFLAGS_AC | 1 << 21;
+/// What `SYSRETQ` loads from R11 (SDM vol. 2, "SYSRET").
+const RFLAGS_OF_SYSRET: u64 =
+    RFLAGS_CF_TO_DF_AND_OF | RFLAGS_TF | RFLAGS_IF | 3 << 12 | 1 << 14 | RFLAGS_AC | 1 << 21;
+/// What `IRETQ` to any ring loads from ring 0 (SDM vol. 2, "IRET"). A debugger in the guest goes on from a breakpoint
+/// register with the resume flag.
+const RFLAGS_OF_IRET: u64 = RFLAGS_OF_SYSRET | RFLAGS_RF;
 
 /// Everything an instruction may touch.
 pub(super) struct Executor<'m> {
@@ -57,6 +60,8 @@ impl Executor<'_> {
             }
             Mnemonic::Cli => {
                 regs.rflags &= !RFLAGS_IF;
+                // The shadow of an STI before it goes: with interrupts off VMX does not enter a guest that has one.
+                self.vcpu.end_shadow()?;
                 true
             }
             Mnemonic::Clac => {
@@ -83,10 +88,12 @@ impl Executor<'_> {
 
     fn push(&self, instruction: &Instruction, regs: &mut kvm_regs) -> bool {
         let value = match instruction.op0_kind() {
-            OpKind::Register => match general(regs, instruction.op0_register()) {
-                Some(value) => value,
-                None => return false,
-            },
+            OpKind::Register if instruction.op0_register().size() == 8 => {
+                match general(regs, instruction.op0_register()) {
+                    Some(value) => value,
+                    None => return false,
+                }
+            }
             OpKind::Immediate8to64 => instruction.immediate8to64() as u64,
             OpKind::Immediate32to64 => instruction.immediate32to64() as u64,
             _ => return false,
@@ -145,7 +152,7 @@ impl Executor<'_> {
         self.vcpu.set_regs(&kvm_regs {
             rip: frame.rip,
             rsp: frame.rsp,
-            rflags: frame.rflags & RFLAGS_LOADED | RFLAGS_FIXED,
+            rflags: frame.rflags & RFLAGS_OF_IRET | RFLAGS_FIXED,
             ..regs
         });
         Ok(true)
@@ -165,7 +172,7 @@ impl Executor<'_> {
         self.vcpu.set_regs(&kvm_regs {
             rip: lstar,
             rsp: frame.rsp,
-            rflags: frame.rflags & RFLAGS_LOADED & !mask | RFLAGS_FIXED,
+            rflags: frame.rflags & RFLAGS_OF_SYSRET & !mask | RFLAGS_FIXED,
             ..regs
         });
         Ok(true)
@@ -216,7 +223,7 @@ impl Executor<'_> {
         sregs.cs = code_segment(base.wrapping_add(16) | 3, 3);
         sregs.ss = data_segment(base.wrapping_add(8) | 3, 3);
         regs.rip = regs.rcx;
-        regs.rflags = regs.r11 & RFLAGS_LOADED | RFLAGS_FIXED;
+        regs.rflags = regs.r11 & RFLAGS_OF_SYSRET | RFLAGS_FIXED;
         self.vcpu.set_sregs(&sregs);
         self.vcpu.set_regs(&regs);
         Ok(true)

@@ -11,6 +11,7 @@ use toolchain::{Error, Toolchain, package};
 
 /// Kernels over the runtime of the built-in guests: their name, and what they are made of besides it.
 const KERNELS: &[(&str, &[&str])] = &[
+    ("debugging", &["debugging.c"]),
     ("hostile", &["hostile/main.c", "hostile/devices.c", "hostile/cpu.c", "hostile/interrupts.c"]),
     ("instructions", &["instructions.c"]),
     ("interrupts", &["interrupts.c"]),

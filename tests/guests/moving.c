@@ -22,8 +22,8 @@ static volatile u64 calls __attribute__((used));
 static u64 breakpoints;
 extern u8 handler[], handler_end[];
 
-/* Runs anywhere: its only address is absolute. */
-__asm__(".text\n"
+/* Runs anywhere: its only address is absolute. In one page. */
+__asm__(".text\n.balign 64\n"
         "handler: cld; push $0; add $8, %rsp; incq calls; iretq\n"
         "nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop; nop\n"
         "handler_end:\n");
@@ -64,7 +64,8 @@ int main(void)
             out8(0x80, 0);
             CHECK(calls == called, "move %u: %lu calls, not %lu\n", n, calls, called);
         }
-        u64 there = frame_alloc() + 64 * n;
+        /* Whole pages move. */
+        u64 there = frame_alloc() + here % PAGE_SIZE;
         memcpy((void *)there, (const void *)here, handler_end - handler);
         here = there;
     }

@@ -29,3 +29,5 @@ pub const TYPING: &[u8] = image!("typing.elf");
 pub const X87: &[u8] = image!("x87.elf");
 /// A kernel that copies its handler, and the breakpoints in it.
 pub const MOVING: &[u8] = image!("moving.elf");
+/// A kernel that is debugged, debugs itself, and makes data of code.
+pub const DEBUGGING: &[u8] = image!("debugging.elf");

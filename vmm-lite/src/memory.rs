@@ -4,8 +4,11 @@
 //! accessors, never through a slice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{
+    ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, VolatileMemory,
+};
 
 use crate::error::{Error, Result};
 
@@ -126,5 +129,12 @@ impl Memory {
         self.map
             .write_obj(value, GuestAddress(gpa))
             .map_err(|_| Error::NotMemory { gpa, len: size_of::<T>() as u64 })
+    }
+
+    /// Makes the byte at `gpa` `to` if it is `from`, whatever others write there meanwhile. False if it is not.
+    pub(crate) fn replace(&self, gpa: u64, from: u8, to: u8) -> bool {
+        let Ok(slice) = self.map.get_slice(GuestAddress(gpa), 1) else { return false };
+        let Ok(byte) = slice.get_atomic_ref::<AtomicU8>(0) else { return false };
+        byte.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 }

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use trace_format::event::{Access, Actor, Debugger, Payload, StopReason, VcpuState, WalkOutcome};
 use trace_format::{Header, Reader};
 use vmm_lite::{Activity, Control, Error, MachineState};
+use vmscope_tests::images::DEBUGGING;
 use vmscope_tests::run::{Guest, Started, symbol};
 use vmscope_tests::skip::kvm_or_skip;
 
 pub(crate) const BY: Actor = Actor::User;
 /// Rounds that no test lets run to the end, and none could in the time it takes.
 const LONG: &str = "rounds=100000";
+/// Where `guests/debugging.c` has code that becomes data, gva.
+const CODE: u64 = 0x4000_0000;
 
 pub(crate) fn header(started: &Started) -> Header {
     Reader::open(&started.trace).unwrap().header().clone()
@@ -312,4 +315,32 @@ fn breakpoints_that_a_host_has_no_means_for_are_refused() {
     }
     control.resume(BY).unwrap();
     started.finish().assert_well();
+}
+
+/// The next stop, which must be at `address`.
+fn stops_at(control: &Control, address: u64) {
+    until("a breakpoint is hit", || is_paused(control));
+    assert_eq!(control.registers(0).unwrap().general.rip, address);
+}
+
+#[test]
+fn core_a_guest_that_debugs_itself_is_debugged() {
+    if !kvm_or_skip("core_a_guest_that_debugs_itself_is_debugged") {
+        return;
+    }
+    let started = Guest::image(DEBUGGING, 1).paused().start();
+    let control = started.vm.control();
+    let first = symbol(&header(&started), "first");
+    control.add_breakpoint(0, first).unwrap();
+    control.resume(BY).unwrap();
+    stops_at(&control, first);
+    // The guest has code there, which it is about to call and to make data of.
+    control.add_breakpoint(0, CODE).unwrap();
+    control.resume(BY).unwrap();
+    stops_at(&control, CODE);
+    control.resume(BY).unwrap();
+    let run = started.finish();
+    run.assert_well();
+    let hits = run.count_where(|p| matches!(p, Payload::Debugger(Debugger::BreakpointHit { .. })));
+    assert_eq!(hits, 2);
 }

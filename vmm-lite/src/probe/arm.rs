@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 
 use super::idt::{Idt, VectorSet};
 use super::returns::Search;
-use super::table::{Owner, Roles, Site, read_code};
+use super::site::{Roles, Site};
+use super::table::{Owner, read_code};
 use super::{Context, Probes, VECTOR_BP};
 use crate::calibration::{BreakpointStop, SyscallEntry};
+use crate::emulate;
 use crate::error::Result;
 use crate::kvm::{HARDWARE_BREAKPOINTS, HardwareBreakpoint};
 use crate::memory::Memory;
@@ -46,7 +48,7 @@ impl Probes {
     }
 
     /// One vCPU of all looks from time to time whether the guest has overwritten breakpoints.
-    fn look_for_patches(&self, cx: &Context<'_>) {
+    fn look_for_patches(&self, cx: &mut Context<'_>) {
         let last = self.shared.looked_ns.load(Ordering::Relaxed);
         let due = cx.time.saturating_sub(last) >= LOOK_EVERY_NS;
         let mine = due
@@ -55,7 +57,8 @@ impl Probes {
                 .looked_ns
                 .compare_exchange(last, cx.time, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-        if mine && self.shared.breakpoints.follow_patches(cx.memory) {
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        if mine && self.shared.breakpoints.follow_patches(cx.memory, &paging) {
             self.shared.patches.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -72,7 +75,21 @@ impl Probes {
     /// Tells KVM of breakpoints that another vCPU has changed, if there are any: before the guest is entered, too, as a
     /// vCPU may have slept since its last exit.
     pub(crate) fn keep_up(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        if self.told == self.shared.breakpoints.generation() { Ok(()) } else { self.update(cx) }
+        self.is_at_reported(cx);
+        if self.told == Some(self.shared.breakpoints.generation()) { Ok(()) } else { self.update(cx) }
+    }
+
+    /// Whether the vCPU stands at a breakpoint that it has reported, and whose instruction comes next. One that it has
+    /// left by whatever way, or that was taken away, counts again.
+    pub(crate) fn is_at_reported(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(reported) = self.reported else { return false };
+        self.refresh();
+        let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
+        let stands = reported == pc && self.table.get(pc).is_some_and(|site| site.roles.stop);
+        if !stands {
+            self.reported = None;
+        }
+        stands
     }
 
     /// Takes over a table that another thread has changed, and tells KVM.
@@ -140,11 +157,11 @@ impl Probes {
 
     /// The guest debug state that the breakpoints need.
     ///
-    /// Once there has been a breakpoint KVM is to report them for good, even while there is none: another vCPU puts the
-    /// next one into memory while this one is in the guest, and a guest would take it for its own.
+    /// KVM is to report breakpoints from the beginning if there may be probes, and for good once there has been one:
+    /// another vCPU puts the next one into memory while this one is in the guest, which would take it for its own.
     pub(super) fn set_debug(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        self.told = self.generation;
-        let used = self.generation != 0;
+        self.told = Some(self.generation);
+        let used = self.generation != 0 || self.shared.selection.is_any();
         let mut debug = cx.vcpu.debug();
         debug.single_step = false;
         debug.block_interrupts = false;
@@ -197,7 +214,7 @@ impl Probes {
         // What others want there is in the table.
         let others = self.table.get(handler).map(|site| site.roles).unwrap_or_default();
         let roles = Roles { vectors: self.selected(vectors), ..others };
-        Some(Site::decode(handler, gpa, code.get(..length)?, roles))
+        Some(Site::decode(handler, gpa, code.get(..length)?, roles, false))
     }
 
     fn selected(&self, vectors: VectorSet) -> VectorSet {

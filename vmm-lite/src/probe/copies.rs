@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 
-use super::table::INT3;
+use super::site::INT3;
 
 /// How many places are remembered. A machine has a handler or two a vector.
 const PLACES: usize = 1024;
@@ -13,33 +13,52 @@ const PLACES: usize = 1024;
 const LENGTH: usize = 15;
 /// How many behind the first must be the same. Behind those a program that moves may have changed addresses.
 const ENOUGH: usize = 6;
+const PAGE: u64 = 4096;
 
-/// Code as it was before a breakpoint replaced its first byte.
+/// Code as it was before a probe replaced its first byte.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    places: VecDeque<ArrayVec<u8, LENGTH>>,
+    places: VecDeque<Place>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    gva: u64,
+    code: ArrayVec<u8, LENGTH>,
+}
+
+impl Place {
+    /// How much of what is behind the first byte is the same at `gva`, if a program that moves itself could have moved
+    /// it there: it does so by whole pages. Most functions of a kernel begin alike, and a debugger in the guest may have
+    /// an `INT3` of its own on any, even where there was a probe.
+    fn likeness(&self, gva: u64, behind: &[u8]) -> usize {
+        if self.gva == gva || self.gva % PAGE != gva % PAGE {
+            return 0;
+        }
+        alike(behind, self.code.get(1..).unwrap_or_default())
+    }
 }
 
 impl Copies {
-    /// Remembers `code`, whose first byte is about to be replaced.
-    pub(super) fn remember(&mut self, code: &[u8]) {
-        let code: ArrayVec<u8, LENGTH> = code.iter().copied().take(LENGTH).collect();
-        if code.first() == Some(&INT3) || self.places.contains(&code) {
+    /// Remembers `code` at `gva`, whose first byte is about to be replaced.
+    pub(super) fn remember(&mut self, gva: u64, code: &[u8]) {
+        let place = Place { gva, code: code.iter().copied().take(LENGTH).collect() };
+        if code.first() == Some(&INT3) || self.places.contains(&place) {
             return;
         }
         if self.places.len() == PLACES {
             self.places.pop_front();
         }
-        self.places.push_back(code);
+        self.places.push_back(place);
     }
 
-    /// The byte that belongs where `code` begins with an `INT3`, if that is a copy of a breakpoint.
-    pub(super) fn original(&self, code: &[u8]) -> Option<u8> {
-        let (&INT3, rest) = code.split_first()? else { return None };
+    /// The byte that belongs at `gva` where `code` begins with an `INT3`, if that is a copy of a probe.
+    pub(super) fn original(&self, gva: u64, code: &[u8]) -> Option<u8> {
+        let (&INT3, behind) = code.split_first()? else { return None };
         // The latest of those that are alike the longest: that is where the guest ran last.
-        let place = self.places.iter().max_by_key(|place| alike(rest, place.get(1..).unwrap_or_default()))?;
-        let enough = alike(rest, place.get(1..).unwrap_or_default()) >= ENOUGH;
-        place.first().copied().filter(|_| enough)
+        let place = self.places.iter().max_by_key(|place| place.likeness(gva, behind))?;
+        let enough = place.likeness(gva, behind) >= ENOUGH;
+        place.code.first().copied().filter(|_| enough)
     }
 }
 
@@ -55,29 +74,34 @@ mod tests {
 
     const HANDLER: &[u8] = &[0x6a, 0, 0x6a, 2, 0xeb, 0x66, 0x6a, 0, 0x6a, 3, 0xeb, 0x60, 0x6a, 0, 0x6a];
 
+    const HERE: u64 = 0x1_0040;
+    const THERE: u64 = 0x7_0040;
+
     #[test]
     fn a_copy_is_known_by_what_follows() {
         let mut copies = Copies::default();
-        copies.remember(HANDLER);
+        copies.remember(HERE, HANDLER);
         let mut copy = HANDLER.to_vec();
-        assert_eq!(copies.original(&copy), None, "no breakpoint");
+        assert_eq!(copies.original(THERE, &copy), None, "no breakpoint");
         copy[0] = INT3;
         copy[6] = INT3;
-        assert_eq!(copies.original(&copy), Some(0x6a));
+        assert_eq!(copies.original(THERE, &copy), Some(0x6a));
+        assert_eq!(copies.original(THERE + 0x10, &copy), None, "code that is alike");
+        assert_eq!(copies.original(HERE, &copy), None, "the guest's own, where there was a probe");
         copy[12] = 0x90;
-        assert_eq!(copies.original(&copy), Some(0x6a), "an address behind it may be another");
+        assert_eq!(copies.original(THERE, &copy), Some(0x6a), "an address behind it may be another");
         copy[3] = 4;
-        assert_eq!(copies.original(&copy), None, "other code");
-        assert_eq!(copies.original(&[INT3; 15]), None, "padding");
-        assert_eq!(copies.original(&[INT3, 0, 0x6a]), None, "too little to tell");
-        assert_eq!(copies.original(&[]), None);
+        assert_eq!(copies.original(THERE, &copy), None, "other code");
+        assert_eq!(copies.original(THERE, &[INT3; 15]), None, "padding");
+        assert_eq!(copies.original(THERE, &[INT3, 0, 0x6a]), None, "too little to tell");
+        assert_eq!(copies.original(THERE, &[]), None);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut copies = Copies::default();
         for n in 0..2 * PLACES {
-            copies.remember(&[1, n as u8, (n >> 8) as u8, 3, 4, 5, 6, 7]);
+            copies.remember(HERE, &[1, n as u8, (n >> 8) as u8, 3, 4, 5, 6, 7]);
         }
         assert_eq!(copies.places.len(), PLACES);
     }

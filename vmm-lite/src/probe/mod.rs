@@ -16,6 +16,7 @@ mod idt;
 mod place;
 mod returns;
 mod selection;
+mod site;
 mod step;
 mod table;
 mod traps;
@@ -27,8 +28,9 @@ use arrayvec::ArrayVec;
 use kvm_bindings::kvm_sregs;
 
 pub use selection::TrapSelection;
+pub(crate) use site::Roles;
 pub(crate) use step::Stepped;
-pub(crate) use table::{Breakpoints, Owner, Roles, hide, read_code};
+pub(crate) use table::{Breakpoints, Owner, hide, read_code};
 
 use crate::calibration::{BreakpointStop, Calibration};
 use crate::emulate;
@@ -41,8 +43,9 @@ use budget::Budget;
 use carry_out::Executor;
 use frame::Frame;
 use idt::{Idt, TABLE};
-use place::Means;
-use table::{INT3, Site, Table};
+use place::Offer;
+use site::{INT3, Site};
+use table::Table;
 use traps::OpenTrap;
 
 /// The vector of breakpoints.
@@ -86,7 +89,7 @@ impl Shared {
         unseen_interrupts: bool,
     ) -> Self {
         Self {
-            breakpoints: Breakpoints::new(Means {
+            breakpoints: Breakpoints::new(Offer {
                 stop: calibration.kernel_breakpoint,
                 has_registers: calibration.kernel_hardware && calibration.user_hardware,
             }),
@@ -122,8 +125,8 @@ pub(crate) struct Probes {
     shared: Arc<Shared>,
     table: Arc<Table>,
     generation: u64,
-    /// The generation whose breakpoints KVM was told of for this vCPU.
-    told: u64,
+    /// The generation whose breakpoints KVM was told of for this vCPU; at first none.
+    told: Option<u64>,
     idt: Idt,
     idt_base: u64,
     idt_limit: u16,
@@ -173,7 +176,7 @@ impl Probes {
         Self {
             table: shared.breakpoints.table(),
             generation: shared.breakpoints.generation(),
-            told: shared.breakpoints.generation(),
+            told: None,
             shared,
             idt: Idt::default(),
             idt_base: 0,
@@ -231,7 +234,7 @@ impl Probes {
             return None;
         }
         if !site.is_intact(cx.memory, &self.table) {
-            self.shared.breakpoints.follow_patches(cx.memory);
+            self.shared.breakpoints.follow_patches(cx.memory, &paging);
             self.refresh();
         }
         self.table.get(pc).cloned()

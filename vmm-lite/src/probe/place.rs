@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::table::Roles;
+use super::site::Roles;
 use crate::calibration::BreakpointStop;
 use crate::kvm::HARDWARE_BREAKPOINTS;
 
@@ -11,7 +11,7 @@ pub(super) const REGISTERS: usize = HARDWARE_BREAKPOINTS - 1;
 
 /// What this host offers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Means {
+pub(super) struct Offer {
     /// What becomes of a breakpoint instruction in kernel code.
     pub(super) stop: BreakpointStop,
     /// Whether breakpoint registers stop code of any privilege.
@@ -25,7 +25,7 @@ pub(super) struct Places {
     pub(super) nowhere: BTreeSet<u64>,
 }
 
-impl Means {
+impl Offer {
     /// Finds the places of `sites` in a guest whose vCPUs have `handlers` for breakpoints, by the number of the vCPU.
     pub(super) fn places(self, sites: &BTreeMap<u64, Roles>, handlers: &BTreeMap<u8, u64>) -> Places {
         let mut places = Places::default();

@@ -20,6 +20,10 @@ impl TrapSelection {
     /// Every vector and system calls.
     pub const ALL: Self = Self { vectors: VectorSet::ALL, syscall: true };
 
+    pub(super) fn is_any(&self) -> bool {
+        *self != Self::NONE
+    }
+
     pub(super) fn vectors(&self) -> VectorSet {
         self.vectors
     }

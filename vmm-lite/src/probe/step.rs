@@ -4,6 +4,7 @@ use trace_format::event::Trap;
 
 use super::{Context, Probes, RFLAGS_TF, VECTOR_BP, Verdict};
 use crate::calibration::BreakpointStop;
+use crate::emulate;
 use crate::error::{Error, Result};
 use crate::kvm::{DebugControl, Exit, HardwareBreakpoint};
 use crate::probe::carry_out::Executor;
@@ -26,7 +27,7 @@ impl Probes {
     /// must be out of the guest.
     pub(crate) fn step(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
         self.refresh();
-        let pc = cx.vcpu.regs().rip;
+        let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
         let site = if self.is_at_bounce_handler(cx) { self.bounce_site(cx) } else { self.site_at(pc, cx) };
         if let Some(site) = site {
             self.reported = None;
@@ -40,7 +41,7 @@ impl Probes {
     /// Steps over the breakpoint at which the vCPU stands and whose work has been done. The other vCPUs must be out of
     /// the guest.
     pub(crate) fn step_natively(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
-        let pc = cx.vcpu.regs().rip;
+        let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
         let shared = std::sync::Arc::clone(&self.shared);
         let memory = cx.memory;
         let own_trap_flag = cx.vcpu.regs().rflags & RFLAGS_TF != 0;

@@ -4,107 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrayvec::ArrayVec;
-use iced_x86::{Decoder, DecoderOptions, Instruction};
-use trace_format::event::{Access, WalkCause, WalkOutcome};
-
 use super::copies::Copies;
-use super::idt::VectorSet;
-use super::place::{Means, Places, REGISTERS};
-use super::returns::Return;
+use super::place::{Offer, Places, REGISTERS};
+use super::site::{INT3, LONGEST, Means, Roles, Site, is_users};
 use crate::calibration::BreakpointStop;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::walk::Paging;
-
-pub(super) const INT3: u8 = 0xcc;
-
-/// Why there is a breakpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Roles {
-    /// It is the first instruction of the handler of these vectors.
-    pub(crate) vectors: VectorSet,
-    /// It is where `SYSCALL` goes.
-    pub(crate) syscall: bool,
-    /// It is the page-fault handler, and `SYSCALL` needs repairing there.
-    pub(crate) fixup: bool,
-    /// A handler returns here.
-    pub(crate) returns: Option<Return>,
-    /// Somebody wants the guest to stop here.
-    pub(crate) stop: bool,
-}
-
-impl Roles {
-    fn merge(&mut self, other: &Self) {
-        self.vectors = self.vectors.union(other.vectors);
-        self.syscall |= other.syscall;
-        self.fixup |= other.fixup;
-        self.returns = self.returns.or(other.returns);
-        self.stop |= other.stop;
-    }
-}
-
-impl Roles {
-    /// Whether the guest's stack is the user's where it is: at the first instruction of a system call, and at the last.
-    /// A breakpoint instruction that bounces off the guest's handler would push onto it.
-    pub(super) fn is_on_user_stack(&self) -> bool {
-        self.syscall || self.returns == Some(Return::Sysret)
-    }
-}
-
-/// Bytes of the longest instruction.
-const LONGEST: usize = 15;
-
-/// The bytes of an instruction as the guest wrote them, as far as they are in the page of the first.
-type Code = ArrayVec<u8, LONGEST>;
-
-/// One breakpoint.
-#[derive(Clone, Debug)]
-pub(crate) struct Site {
-    /// Where it is in guest physical memory.
-    pub(crate) gpa: u64,
-    /// The byte that it replaces.
-    pub(crate) original: u8,
-    /// The instruction that it replaces, with that byte. What decodes as invalid is stepped, not carried out.
-    pub(crate) instruction: Instruction,
-    /// The bytes that were decoded, and should still be there but for the first.
-    code: Code,
-    pub(crate) roles: Roles,
-    /// Breakpoint registers hold it, and memory is left alone.
-    in_register: bool,
-    /// User code could come to it when it was set.
-    user: bool,
-}
-
-impl Site {
-    /// The site at gva `gva`, where the guest wrote `bytes`.
-    pub(super) fn decode(gva: u64, gpa: u64, bytes: &[u8], roles: Roles) -> Self {
-        let instruction = Decoder::with_ip(64, bytes, gva, DecoderOptions::NONE).decode();
-        let here = instruction.len().min(in_page(gpa)).clamp(1, LONGEST);
-        let code: Code = bytes.iter().copied().take(here).collect();
-        let original = code.first().copied().unwrap_or(0);
-        Self { gpa, original, instruction, code, roles, in_register: false, user: false }
-    }
-
-    /// The same site where memory has become `bytes`.
-    fn again(&self, gva: u64, bytes: &[u8]) -> Self {
-        let Self { in_register, user, .. } = *self;
-        Self { in_register, user, ..Self::decode(gva, self.gpa, bytes, self.roles) }
-    }
-
-    /// Whether memory is as the engine left it: the breakpoint, and the rest of the instruction behind it.
-    pub(super) fn is_intact(&self, memory: &Memory, table: &Table) -> bool {
-        let mut now = [0; LONGEST];
-        let Some(now) = now.get_mut(..self.code.len()) else { return false };
-        if memory.read(self.gpa, now).is_err() {
-            return false;
-        }
-        let Some((first, rest)) = now.split_first_mut() else { return false };
-        hide(table, self.gpa.wrapping_add(1), rest);
-        *first == if self.in_register { self.original } else { INT3 }
-            && self.code.get(1..).is_some_and(|code| code == rest)
-    }
-}
 
 /// All breakpoints by gva; a snapshot that vCPU threads look at without a lock.
 #[derive(Clone, Debug, Default)]
@@ -131,19 +37,19 @@ impl Table {
     /// The sites that breakpoint registers hold, gva, on a vCPU whose breakpoints bounce to `handler`, which has one
     /// already.
     pub(super) fn registers(&self, handler: Option<u64>) -> impl Iterator<Item = u64> {
-        let held = self.sites.iter().filter(|(_, site)| site.in_register).map(|(gva, _)| *gva);
+        let held = self.sites.iter().filter(|(_, site)| site.means == Means::Register).map(|(gva, _)| *gva);
         held.filter(move |gva| Some(*gva) != handler).take(REGISTERS)
     }
 
     fn insert(&mut self, gva: u64, site: Site) {
-        if !site.in_register {
+        if site.means == Means::Instruction {
             self.originals.insert(site.gpa, site.original);
         }
         self.sites.insert(gva, site);
     }
 
     fn index(&mut self) {
-        let in_memory = self.sites.values().filter(|site| !site.in_register);
+        let in_memory = self.sites.values().filter(|site| site.means == Means::Instruction);
         self.originals = in_memory.map(|site| (site.gpa, site.original)).collect();
     }
 }
@@ -160,7 +66,7 @@ pub(crate) enum Owner {
 pub(crate) struct Breakpoints {
     inner: Mutex<Inner>,
     generation: AtomicU64,
-    means: Means,
+    offer: Offer,
 }
 
 #[derive(Debug, Default)]
@@ -174,8 +80,8 @@ struct Inner {
 
 impl Breakpoints {
     /// None yet.
-    pub(super) fn new(means: Means) -> Self {
-        Self { inner: Mutex::default(), generation: AtomicU64::new(0), means }
+    pub(super) fn new(offer: Offer) -> Self {
+        Self { inner: Mutex::default(), generation: AtomicU64::new(0), offer }
     }
 
     /// Takes note of the guest's handler for breakpoints. True if that is news: what is wanted must be placed anew.
@@ -185,7 +91,7 @@ impl Breakpoints {
             Some(handler) => inner.handlers.insert(vcpu, handler),
             None => inner.handlers.remove(&vcpu),
         };
-        self.means.stop == BreakpointStop::Bounce && before != handler
+        self.offer.stop == BreakpointStop::Bounce && before != handler
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -222,15 +128,23 @@ impl Breakpoints {
         for (gva, roles) in inner.wanted.values().flatten() {
             union.entry(*gva).or_default().merge(roles);
         }
-        let Places { in_registers, nowhere } = self.means.places(&union, &inner.handlers);
+        let Places { in_registers, nowhere } = self.offer.places(&union, &inner.handlers);
         union.retain(|gva, _| !nowhere.contains(gva));
+        // A handler that the guest has mapped elsewhere. Users' addresses may be of any address space.
+        let wanted = inner.wanted.get(&owner).filter(|_| owner != Owner::Control);
+        let moved = |gva: &u64, site: &Site| {
+            wanted.is_some_and(|wanted| wanted.contains_key(gva))
+                && paging.translate(memory.map(), *gva).is_some_and(|gpa| gpa != site.gpa)
+        };
         let keeps = |gva: &u64, site: &Site| {
-            union.contains_key(gva) && site.in_register == in_registers.contains(gva)
+            union.contains_key(gva)
+                && (site.means == Means::Register) == in_registers.contains(gva)
+                && !moved(gva, site)
         };
         let mut table = Table::clone(&inner.table);
         for (gva, site) in &table.sites {
             if !keeps(gva, site) {
-                remove(memory, site);
+                site.take_out(memory);
             }
         }
         table.sites.retain(|gva, site| keeps(gva, site));
@@ -245,19 +159,22 @@ impl Breakpoints {
             let mut code = [0; LONGEST];
             let length = read_code(memory, paging, &table, gva, &mut code);
             if let Some(code) = code.get_mut(..length).filter(|code| !code.is_empty()) {
-                if let Some(original) = inner.copies.original(code) {
+                if let Some(original) = inner.copies.original(gva, code) {
                     code[0] = original;
                     // It is memory, or it could not have been read.
                     drop(memory.write(gpa, &[original]));
                 }
-                inner.copies.remember(code);
+                if roles.is_probe() {
+                    inner.copies.remember(gva, code);
+                }
                 let in_register = in_registers.contains(&gva);
-                let user = is_users(memory, paging, gva);
-                table.insert(gva, Site { in_register, user, ..Site::decode(gva, gpa, code, roles) });
+                let means = if in_register { Means::Register } else { Means::Instruction };
+                let user = is_users(gva, memory, paging);
+                table.insert(gva, Site::decode(gva, gpa, code, roles, user).by(means));
             }
         }
         for site in table.sites.values() {
-            insert(memory, site);
+            site.put(memory);
         }
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -268,20 +185,21 @@ impl Breakpoints {
     pub(crate) fn write(&self, memory: &Memory, gpa: u64, data: &[u8]) -> Result<()> {
         let mut inner = self.lock();
         let mut table = Table::clone(&inner.table);
-        for site in table.sites.values() {
-            remove(memory, site);
+        let touched = |site: &Site| site.is_in(gpa, data.len() as u64);
+        for site in table.sites.values().filter(|site| touched(site)) {
+            site.take_out(memory);
         }
         let written = memory.write(gpa, data);
-        for (gva, site) in &mut table.sites {
-            let mut code = [0; LONGEST];
-            let code = &mut code[..in_page(site.gpa)];
+        let there = table.clone();
+        for (gva, site) in table.sites.iter_mut().filter(|(_, site)| touched(site)) {
             // It was memory a moment ago and stays memory.
-            drop(memory.read(site.gpa, code));
-            *site = site.again(*gva, code);
+            if let Some(again) = site.read_again(*gva, memory, &there) {
+                *site = again;
+            }
         }
         table.index();
         for site in table.sites.values() {
-            insert(memory, site);
+            site.put(memory);
         }
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -289,30 +207,36 @@ impl Breakpoints {
     }
 
     /// Looks for breakpoints and instructions under them that the guest has overwritten, as kernels do that patch
-    /// themselves: what is there now counts, and gets its breakpoint again. True if there was any.
-    pub(super) fn follow_patches(&self, memory: &Memory) -> bool {
+    /// themselves: what is there now counts, and gets its breakpoint again, if it is still code where `paging` leads.
+    /// True if there was any.
+    pub(super) fn follow_patches(&self, memory: &Memory, paging: &Paging) -> bool {
         let mut inner = self.lock();
-        let patched = |(gva, site): (&u64, &Site)| (!site.is_intact(memory, &inner.table)).then_some(*gva);
-        let patched: Vec<u64> = inner.table.sites.iter().filter_map(patched).collect();
-        if patched.is_empty() {
+        let mut table = Table::clone(&inner.table);
+        let mut found = false;
+        for (gva, site) in inner.table.sites.iter().filter(|(_, site)| !site.is_intact(memory, &inner.table))
+        {
+            let is_code = site.is_code_at(*gva, memory, paging);
+            let now = match site.means {
+                Means::Instruction | Means::Register if is_code => {
+                    site.read_again(*gva, memory, &inner.table)
+                }
+                Means::Instruction => Some(site.clone().by(Means::Nothing)),
+                Means::Nothing if is_code => {
+                    site.read_again(*gva, memory, &inner.table).map(|now| now.by(Means::Instruction))
+                }
+                Means::Register | Means::Nothing => None,
+            };
+            if let Some(now) = now {
+                found = true;
+                table.insert(*gva, now);
+            }
+        }
+        if !found {
             return false;
         }
-        let mut table = Table::clone(&inner.table);
-        for gva in patched {
-            let Some(site) = table.sites.get(&gva) else { continue };
-            let mut code = [0; LONGEST];
-            let code = &mut code[..in_page(site.gpa)];
-            if memory.read(site.gpa, code).is_err() {
-                continue;
-            }
-            let first = if code[0] == INT3 && !site.in_register { site.original } else { code[0] };
-            hide(&table, site.gpa, code);
-            code[0] = first;
-            let site = site.again(gva, code);
-            table.insert(gva, site);
-        }
+        table.index();
         for site in table.sites.values() {
-            insert(memory, site);
+            site.put(memory);
         }
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -327,7 +251,7 @@ impl Breakpoints {
         }
         let mut code = [0; LONGEST];
         let length = read_code(memory, paging, &inner.table, gva, &mut code);
-        let original = code.get(..length).and_then(|code| inner.copies.original(code));
+        let original = code.get(..length).and_then(|code| inner.copies.original(gva, code));
         match (original, paging.translate(memory.map(), gva)) {
             (Some(original), Some(gpa)) => memory.write(gpa, &[original]).is_ok(),
             _ => false,
@@ -344,23 +268,16 @@ impl Breakpoints {
     pub(crate) fn without<T>(&self, memory: &Memory, gva: u64, inside: impl FnOnce() -> T) -> T {
         let site = self.lock().table.get(gva).cloned();
         if let Some(site) = &site {
-            remove(memory, site);
+            site.take_out(memory);
         }
         let result = inside();
         if self.lock().table.get(gva).is_some()
             && let Some(site) = &site
         {
-            insert(memory, site);
+            site.put(memory);
         }
         result
     }
-}
-
-/// Whether code with user privilege can be executed at `gva`.
-fn is_users(memory: &Memory, paging: &Paging, gva: u64) -> bool {
-    let access = Access { execute: true, user: true, ..Access::default() };
-    let walk = paging.walk(memory.map(), gva, access, WalkCause::Probe);
-    matches!(walk.outcome, WalkOutcome::Mapped { .. })
 }
 
 /// Puts original bytes over `bytes`, which were read from gpa `gpa` on.
@@ -396,30 +313,12 @@ pub(crate) fn read_code(
     done
 }
 
-/// How many bytes of an instruction at `gpa` can be in the same page.
-fn in_page(gpa: u64) -> usize {
-    (4096 - gpa % 4096).min(LONGEST as u64) as usize
-}
-
-/// A byte that the guest has written itself since is the guest's: it is neither replaced nor restored.
-fn insert(memory: &Memory, site: &Site) {
-    if !site.in_register && memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == site.original) {
-        // It was memory a moment ago and stays memory.
-        drop(memory.write_value(site.gpa, INT3));
-    }
-}
-
-fn remove(memory: &Memory, site: &Site) {
-    if !site.in_register && memory.read_value(site.gpa).is_ok_and(|byte: u8| byte == INT3) {
-        drop(memory.write_value(site.gpa, site.original));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use iced_x86::Mnemonic;
 
     use super::*;
+    use crate::probe::returns::Return;
 
     const AT: u64 = 0x1000;
     /// 32-bit paging with gvas 0 and 0x40_0000 on the same page.
@@ -444,11 +343,11 @@ mod tests {
     #[test]
     fn what_the_guest_writes_over_a_breakpoint_counts() {
         let memory = memory(&[0x0f, 0x1f, 0x00]); // nop [rax]
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
         breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
-        assert_eq!((byte(&memory), breakpoints.follow_patches(&memory)), (INT3, false));
+        assert_eq!((byte(&memory), breakpoints.follow_patches(&memory, &Paging::default())), (INT3, false));
         memory.write(AT, &[0x0f, 0x01, 0xca]).unwrap(); // clac
-        assert!(breakpoints.follow_patches(&memory));
+        assert!(breakpoints.follow_patches(&memory, &Paging::default()));
         let site = breakpoints.table().get(AT).unwrap().clone();
         assert_eq!((byte(&memory), site.instruction.mnemonic()), (INT3, Mnemonic::Clac));
         breakpoints.want(Owner::Control, wanted(&[]), &memory, &Paging::default());
@@ -458,11 +357,11 @@ mod tests {
     #[test]
     fn what_the_guest_writes_behind_a_breakpoint_counts() {
         let memory = memory(&[0x6a, 0x00]); // push 0
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
         breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
         memory.write(AT + 1, &[0x07]).unwrap();
         assert!(!breakpoints.table().get(AT).unwrap().is_intact(&memory, &breakpoints.table()));
-        assert!(breakpoints.follow_patches(&memory));
+        assert!(breakpoints.follow_patches(&memory, &Paging::default()));
         let site = breakpoints.table().get(AT).unwrap().clone();
         assert_eq!((site.original, site.instruction.immediate8to64()), (0x6a, 7));
         assert!(site.is_intact(&memory, &breakpoints.table()));
@@ -479,7 +378,7 @@ mod tests {
         for (stop, in_registers, in_memory) in
             [(BreakpointStop::Bounce, vec![AT, AT + 1, AT + 3], 1), (BreakpointStop::Error, vec![], 5)]
         {
-            let breakpoints = Breakpoints::new(Means { stop, has_registers: true });
+            let breakpoints = Breakpoints::new(Offer { stop, has_registers: true });
             breakpoints.note_handler(0, Some(HANDLER));
             breakpoints.want(Owner::Vcpu(0), all.clone(), &memory, &Paging::default());
             let table = breakpoints.table();
@@ -487,7 +386,7 @@ mod tests {
             let mut code = [0; 8];
             memory.read(AT, &mut code).unwrap();
             assert_eq!(code.iter().filter(|byte| **byte == INT3).count(), in_memory);
-            assert!(!breakpoints.follow_patches(&memory), "nothing was patched");
+            assert!(!breakpoints.follow_patches(&memory, &Paging::default()), "nothing was patched");
             breakpoints.want(Owner::Vcpu(0), BTreeMap::new(), &memory, &Paging::default());
             memory.read(AT, &mut code).unwrap();
             assert_eq!(code, [0x90; 8]);
@@ -506,7 +405,7 @@ mod tests {
         let memory = memory(&[0x90; 8]);
         let all = [AT, AT + 1, AT + 2, AT + 3];
         let held = all[..3].to_vec();
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: true });
         assert_eq!(place(&breakpoints, &memory, &all), (held.clone(), vec![], vec![AT + 3]));
         assert!(breakpoints.note_handler(0, Some(HANDLER)));
         assert_eq!(place(&breakpoints, &memory, &all), (held.clone(), vec![AT + 3], vec![]));
@@ -514,7 +413,7 @@ mod tests {
         assert!(breakpoints.note_handler(0, None), "and it is gone");
         assert_eq!(place(&breakpoints, &memory, &all), (held, vec![], vec![AT + 3]));
 
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: false });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: false });
         assert_eq!(place(&breakpoints, &memory, &all[..1]), (vec![], vec![], vec![AT]));
         breakpoints.note_handler(0, Some(HANDLER));
         assert_eq!(place(&breakpoints, &memory, &all[..1]), (vec![], vec![AT], vec![]));
@@ -524,7 +423,7 @@ mod tests {
     fn where_breakpoints_are_not_seen_memory_is_left_alone() {
         let memory = memory(&[0x90; 8]);
         let all = [AT, AT + 1, AT + 2, AT + 3];
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Unseen, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Unseen, has_registers: true });
         breakpoints.note_handler(0, Some(HANDLER));
         assert_eq!(place(&breakpoints, &memory, &all), (all[..3].to_vec(), vec![], vec![AT + 3]));
     }
@@ -532,7 +431,7 @@ mod tests {
     #[test]
     fn the_handler_that_breakpoints_bounce_off_is_none_itself() {
         let memory = memory(&[0x90; 8]);
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: false });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: false });
         breakpoints.note_handler(0, Some(HANDLER));
         assert_eq!(place(&breakpoints, &memory, &[HANDLER]), (vec![], vec![], vec![]));
         let table = breakpoints.table();
@@ -551,7 +450,7 @@ mod tests {
     #[test]
     fn a_handler_of_another_vcpu_takes_a_register() {
         let memory = memory(&[0x90; 8]);
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Bounce, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: true });
         breakpoints.note_handler(0, Some(HANDLER));
         breakpoints.note_handler(1, Some(AT));
         let all = [AT, AT + 1, AT + 2, AT + 3];
@@ -560,7 +459,7 @@ mod tests {
 
     #[test]
     fn the_first_breakpoint_is_expected_once() {
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
         assert_eq!([breakpoints.expect(), breakpoints.expect()], [true, false]);
         assert_ne!(breakpoints.generation(), 0);
     }
@@ -572,7 +471,7 @@ mod tests {
             memory.write_value(gpa, entry).unwrap();
         }
         let paging = Paging { cr0: crate::walk::CR0_PG, cr3: 0x2000, ..Paging::default() };
-        let breakpoints = Breakpoints::new(Means { stop: BreakpointStop::Direct, has_registers: true });
+        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
         breakpoints.want(Owner::Vcpu(0), wanted(&ALIASED[..1]), &memory, &paging);
         breakpoints.want(Owner::Vcpu(1), wanted(&ALIASED[1..]), &memory, &paging);
         let mut code = [INT3];

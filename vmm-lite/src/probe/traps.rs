@@ -10,7 +10,7 @@ use trace_format::event::{
 use super::carry_out::Executor;
 use super::frame::Frame;
 use super::returns::Return;
-use super::table::Site;
+use super::site::Site;
 use super::{Context, OPEN_TRAPS, Probes};
 use crate::error::Result;
 use crate::walk::{Paging, access_of_fault};

@@ -121,15 +121,15 @@ impl Recording {
     }
 }
 
-/// Those that could fill memory or keep the program from its signals, a few at a time.
+/// Those that could fill memory or keep the program from its signals, one after another.
 fn bounded_and_interruptible(name: &str, guests: &[(&str, u8)]) {
     if !kvm_or_skip(name) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let recordings: Vec<_> =
-        guests.iter().map(|(action, vcpus)| Recording::start(directory.path(), action, *vcpus)).collect();
-    recordings.into_iter().for_each(Recording::interrupt);
+    for (action, vcpus) in guests {
+        Recording::start(directory.path(), action, *vcpus).interrupt();
+    }
 }
 
 #[test]

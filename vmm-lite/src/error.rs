@@ -158,6 +158,15 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A file with more symbols than a trace holds.
+    #[error(
+        "{name} has more symbols than a trace holds, which is 2^20 of them and 32 MiB of names: remove them (strip) and \
+         give the ones that matter in a file of their own (nm FILE | grep ..., --symbols)"
+    )]
+    TooManySymbols {
+        /// Its name.
+        name: String,
+    },
     /// A disk cannot be opened.
     #[error("cannot open the disk {}", path.display())]
     OpenDisk {

@@ -213,6 +213,7 @@ fn failure(error: Error) -> Failure {
         | Error::NotTaken { .. }
         | Error::TextTooLong { .. }
         | Error::NoSymbols { .. }
+        | Error::TooManySymbols { .. }
         | Error::CreateTrace { .. } => Code::Usage,
         _ => Code::Failed,
     };

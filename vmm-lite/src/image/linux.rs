@@ -85,7 +85,7 @@ pub(super) fn load_vmlinux(
         Class::Elf64 => enter(Kind::Vmlinux64, Mode::Long, placed.entry, zero_page),
         Class::Elf32 => enter(Kind::Vmlinux32, Mode::Protected, placed.entry, zero_page),
     };
-    loaded.symbols = symbols::of_elf(image.bytes);
+    loaded.symbols = symbols::of_elf(image)?;
     if loaded.symbols.is_empty() {
         match kallsyms::symbols(image.name, image.bytes) {
             Ok(symbols) => loaded.symbols = symbols,

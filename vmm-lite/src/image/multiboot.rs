@@ -117,7 +117,7 @@ fn start(
     let info = information(image, end, handover, memory)?;
     let registers = EntryRegisters { rax: BOOTED, rbx: info.into(), ..EntryRegisters::default() };
     let entry = Entry { mode: Mode::Protected, address: entry, registers };
-    Ok(Loaded { kind: Kind::Multiboot, entry, symbols: symbols::of_elf(image.bytes), no_symbols: None })
+    Ok(Loaded { kind: Kind::Multiboot, entry, symbols: symbols::of_elf(image)?, no_symbols: None })
 }
 
 /// Writes the information structure (3.3) and what it points to; returns its gpa.

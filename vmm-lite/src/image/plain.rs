@@ -17,7 +17,7 @@ pub(super) fn load_elf(image: ImageFile<'_>, placed: &Placed, handover: Handover
     };
     let registers = EntryRegisters { rdi: BOOT_INFO, rsp: BOOT_STACK_TOP, ..EntryRegisters::default() };
     let entry = Entry { mode, address: placed.entry, registers };
-    Ok(Loaded { kind, entry, symbols: super::symbols::of_elf(image.bytes), no_symbols: None })
+    Ok(Loaded { kind, entry, symbols: super::symbols::of_elf(image)?, no_symbols: None })
 }
 
 /// A flat image is recognized by nothing: it is what is no other kind and fits below the end of conventional memory.

@@ -62,5 +62,5 @@ pub(super) fn load(
     };
     let registers = EntryRegisters { rbx: area.value(&info)?.into(), ..EntryRegisters::default() };
     let entry = Entry { mode: Mode::Protected, address: entry.into(), registers };
-    Ok(Loaded { kind: Kind::Pvh, entry, symbols: symbols::of_elf(image.bytes), no_symbols: None })
+    Ok(Loaded { kind: Kind::Pvh, entry, symbols: symbols::of_elf(image)?, no_symbols: None })
 }

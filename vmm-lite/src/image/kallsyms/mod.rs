@@ -28,6 +28,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf};
 use trace_format::header::Symbol;
 
+use super::symbols::Table;
 use super::unpack;
 use crate::error::{Error, Result};
 
@@ -35,7 +36,7 @@ use crate::error::{Error, Result};
 /// for one address the one that the kernel prefers last and alone with a size.
 ///
 /// # Errors
-/// When a bzImage cannot be unpacked, or the kernel has no kallsyms tables.
+/// When a bzImage cannot be unpacked, or the kernel has no kallsyms tables, or too many symbols.
 pub(super) fn symbols(name: &str, file: &[u8]) -> Result<Vec<Symbol>> {
     let unpacked;
     let vmlinux = if unpack::is_bzimage(file) {
@@ -44,28 +45,29 @@ pub(super) fn symbols(name: &str, file: &[u8]) -> Result<Vec<Symbol>> {
     } else {
         file
     };
-    decode(vmlinux).ok_or_else(|| Error::NoKallsyms { name: name.to_owned() })
+    decode(name, vmlinux).unwrap_or_else(|| Err(Error::NoKallsyms { name: name.to_owned() }))
 }
 
-fn decode(vmlinux: &[u8]) -> Option<Vec<Symbol>> {
+fn decode(name: &str, vmlinux: &[u8]) -> Option<Result<Vec<Symbol>>> {
     let image = Image::parse(vmlinux)?;
     // A file may be made so that much of it looks like tables.
     let mut patience = Patience(1 << 28);
     tokens::find(&image).find_map(|tokens| {
         let names = names::find(&image, &tokens, &mut patience)?;
         let addresses = addresses::find(&image, &tokens, &names)?;
-        Some(collect(&image, &tokens, &names, &addresses))
+        Some(collect(name, &image, &tokens, &names, &addresses))
     })
 }
 
 /// Joins names and addresses, which are sorted.
 fn collect(
+    file: &str,
     image: &Image<'_>,
     tokens: &tokens::Tokens<'_>,
     names: &names::Names,
     addresses: &[u64],
-) -> Vec<Symbol> {
-    let mut symbols: Vec<Symbol> = Vec::with_capacity(addresses.len());
+) -> Result<Vec<Symbol>> {
+    let mut table = Table::new(file);
     let mut all = names.iter(image, tokens).zip(addresses.iter().copied()).peekable();
     let mut aliases = Vec::new();
     while let Some((name, address)) = all.next() {
@@ -80,13 +82,11 @@ fn collect(
         // The kernel shows the first alias (`compare_symbols` put it there), the trace's readers the last.
         let size = next.map_or(0, |next| next - address);
         let preferred = aliases.len().saturating_sub(1);
-        symbols.extend(aliases.drain(..).rev().enumerate().map(|(i, name)| Symbol {
-            address,
-            size: if i == preferred { size } else { 0 },
-            name: format!("{:#}", rustc_demangle::demangle(&name)),
-        }));
+        for (i, name) in aliases.drain(..).rev().enumerate() {
+            table.push(address, if i == preferred { size } else { 0 }, &name)?;
+        }
     }
-    symbols
+    Ok(table.into_symbols())
 }
 
 /// Whether a symbol is there for the build and the module loader, and names no code or data that anybody looks for.

@@ -1,12 +1,11 @@
 //! The names: `kallsyms_num_syms`, `kallsyms_names` and `kallsyms_markers`.
 
+use super::super::symbols::MOST;
 use super::tokens::Tokens;
 use super::{Image, Patience};
 
 /// Fewer symbols no kernel has, and they would have one marker: two at least make the find certain.
 const FEWEST: usize = 257;
-/// More symbols a trace does not hold (FORMAT.md), and no kernel has.
-const MOST: usize = 1 << 20;
 /// Every so many names there is a marker: the offset of the next.
 const BETWEEN_MARKERS: usize = 256;
 /// The longest name, with a margin: `KSYM_NAME_LEN` is 512 since 6.1.

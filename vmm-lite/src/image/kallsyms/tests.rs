@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn decode(vmlinux: &[u8]) -> Option<Vec<Symbol>> {
+    super::decode("k", vmlinux)?.ok()
+}
+
 const TEXT: u64 = 0xffff_ffff_8100_0000;
 const TEXT_32: u64 = 0xc100_0000;
 /// Where the tables begin in the file.

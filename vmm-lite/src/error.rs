@@ -119,6 +119,21 @@ pub enum Error {
         /// The guest's memory in bytes.
         memory: u64,
     },
+    /// A module or initial RAM disk does not fit.
+    #[error(
+        "cannot give the guest {}: it is larger than {room} bytes, all that modules before it leave of the guest's {} \
+         MiB of memory; try --memory with more",
+        path.display(),
+        memory >> 20
+    )]
+    ModuleTooLarge {
+        /// Its path.
+        path: PathBuf,
+        /// Bytes that are left for it.
+        room: u64,
+        /// The guest's memory in bytes.
+        memory: u64,
+    },
     /// An image wants memory that the monitor uses for booting.
     #[error(
         "{name} wants to be loaded at {gpa:#x} to {end:#x}: an image may be at 0x30000 to 0x9fc00 and from 0x100000 on; \

@@ -252,7 +252,7 @@ fn check(config: &Config) -> Result<()> {
 
 /// Puts the image and what goes with it into memory.
 pub(crate) fn load(config: &Config, memory: &Memory) -> Result<Loaded> {
-    let modules = image::read_modules(&config.modules)?;
+    let modules = image::read_modules(&config.modules, memory.len())?;
     let handover = Handover { command_line: &config.append, modules: &modules };
     let name = config.image.name();
     let mut loaded = match &config.image {

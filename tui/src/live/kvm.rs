@@ -210,6 +210,7 @@ fn failure(error: Error) -> Failure {
         | Error::NoKallsyms { .. }
         | Error::ImageTooLarge { .. }
         | Error::ImagePlace { .. }
+        | Error::ModuleTooLarge { .. }
         | Error::NotTaken { .. }
         | Error::TextTooLong { .. }
         | Error::NoSymbols { .. }

@@ -1,7 +1,9 @@
 //! ELF files of both classes: segments into memory, notes.
 
 use object::LittleEndian;
-use object::elf::{EM_386, EM_X86_64, ET_EXEC, FileHeader32, FileHeader64, Machine, NoteType, PT_LOAD};
+use object::elf::{
+    EM_386, EM_X86_64, ET_EXEC, FileHeader32, FileHeader64, Machine, NoteType, PT_LOAD, PT_NOTE,
+};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::{ImageFile, place};
@@ -70,9 +72,13 @@ fn load_as<Elf: FileHeader<Endian = LittleEndian>>(
     let virtual_entry: u64 = header.e_entry(endian).into();
     let (mut by_gva, mut by_gpa) = (None, None);
     let mut placed = Placed { class, entry: 0, virtual_entry, highest_gva: 0, end: 0, pvh_entry: None };
+    // Segments that share their contents or their place could make little of a file a lot of work.
+    let (mut notes_left, mut memory_left) = (image.bytes.len() as u64, memory.len());
     for segment in header.program_headers(endian, image.bytes).map_err(damaged)? {
-        if let Some(entry) = pvh_note::<Elf>(segment, endian, image.bytes) {
-            placed.pvh_entry = Some(entry);
+        if segment.p_type(endian) == PT_NOTE {
+            notes_left = (notes_left.checked_sub(segment.p_filesz(endian).into()))
+                .ok_or_else(|| image.damaged("its notes are larger than the file, all together"))?;
+            placed.pvh_entry = pvh_note::<Elf>(segment, endian, image.bytes).or(placed.pvh_entry);
         }
         if segment.p_type(endian) != PT_LOAD || segment.p_memsz(endian).into() == 0 {
             continue;
@@ -83,6 +89,9 @@ fn load_as<Elf: FileHeader<Endian = LittleEndian>>(
             segment.data(endian, image.bytes).map_err(|()| image.damaged("a segment is outside the file"))?;
         let size = segment.p_memsz(endian).into().max(data.len() as u64);
         place::check(image, gpa, size, memory)?;
+        memory_left = memory_left.checked_sub(size).ok_or_else(|| {
+            image.damaged("its segments overlap: all together they are larger than the guest's memory")
+        })?;
         // What is beyond the file's part is zero already: the memory is new.
         memory.write(gpa, data)?;
         placed.end = placed.end.max(gpa + size);

@@ -122,18 +122,27 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads modules, as they are.
+/// Reads modules, as they are, for a guest of `memory` bytes.
 ///
 /// # Errors
-/// When one cannot be read.
-pub fn read_modules(modules: &[Module]) -> Result<Vec<ModuleData>> {
-    modules
-        .iter()
-        .map(|Module { path, command_line }| {
-            let bytes = fs::read(path).map_err(|source| Error::ReadImage { path: path.clone(), source })?;
-            Ok(ModuleData { name: path.display().to_string(), bytes, command_line: command_line.clone() })
-        })
-        .collect()
+/// When one cannot be read, or they are larger than that.
+pub fn read_modules(modules: &[Module], memory: u64) -> Result<Vec<ModuleData>> {
+    let mut room = memory;
+    let mut read = Vec::with_capacity(modules.len());
+    for Module { path, command_line } in modules {
+        let mut bytes = Vec::new();
+        fs::File::open(path)
+            // One byte more tells what is too large from what just fits.
+            .and_then(|file| file.take(room.saturating_add(1)).read_to_end(&mut bytes))
+            .map_err(|source| Error::ReadImage { path: path.clone(), source })?;
+        room = room.checked_sub(bytes.len() as u64).ok_or_else(|| Error::ModuleTooLarge {
+            path: path.clone(),
+            room,
+            memory,
+        })?;
+        read.push(ModuleData { name: path.display().to_string(), bytes, command_line: command_line.clone() });
+    }
+    Ok(read)
 }
 
 /// Puts the image `bytes`, called `name`, into `memory`, and what it is given.

@@ -269,6 +269,37 @@ fn linux_that_does_not_fit_says_how_much_it_needs() {
 }
 
 #[test]
+fn segments_and_notes_that_overlap_are_no_work_without_end() {
+    let code = vec![0xf4; 1 << 20];
+    let note = [0_u8; 1 << 10];
+    for (kind, size, what) in [(0, 56, "guest's memory"), (1, 56, "larger than the file")] {
+        let mut file = elf(true, 0x10_0000, 0x10_0000, &code, &note);
+        // The same program header over and over, at the end of the file.
+        let header = file[64 + size * kind..][..size].to_vec();
+        let at = file.len().next_multiple_of(8);
+        file.resize(at, 0);
+        file.extend(header.repeat(0xfff0));
+        file[32..40].copy_from_slice(&(at as u64).to_le_bytes());
+        file[56..58].copy_from_slice(&0xfff0_u16.to_le_bytes());
+        let error = refused(&file);
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn modules_are_read_as_far_as_they_can_fit() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, &[1; 3000]).unwrap();
+    let module = |path: &Path| Module { path: path.to_owned(), command_line: String::new() };
+    let both = [module(file.path()), module(Path::new("/dev/zero"))];
+    let read = read_modules(&both[..1], 3000).unwrap();
+    assert_eq!(read[0].bytes, [1; 3000]);
+    let error = read_modules(&both, 1 << 20).unwrap_err().to_string();
+    assert!(error.contains("/dev/zero") && error.contains("1045576 bytes"), "{error}");
+    assert!(error.contains("--memory"), "{error}");
+}
+
+#[test]
 fn a_vmlinux_is_told_from_other_elf_files() {
     let mut code = vec![0xf4; 16];
     code.extend(b"Linux version 6.1.0");

@@ -162,13 +162,22 @@ impl RunState {
         self.changed.notify_all();
     }
 
-    /// Notes whether `vcpu` sleeps for ever; true if all do now.
-    pub(crate) fn set_dead(&self, vcpu: u8, dead: bool) -> bool {
+    /// Notes that `vcpu` sleeps for ever, and tells whether the run does: whether all vCPUs sleep like that and none of
+    /// them is `notified`.
+    pub(crate) fn sleeps_for_ever(&self, vcpu: u8, notified: impl FnOnce() -> bool) -> bool {
         let mut inner = self.lock();
         if let Some(slot) = inner.dead.get_mut(usize::from(vcpu)) {
-            *slot = dead;
+            *slot = true;
         }
-        dead && inner.dead.iter().all(|dead| *dead)
+        // Still locked: a vCPU that wakes says so here before it forgets why it was woken.
+        inner.dead.iter().all(|dead| *dead) && !notified()
+    }
+
+    /// Notes that `vcpu` has woken. It must still count as notified, if it was.
+    pub(crate) fn has_woken(&self, vcpu: u8) {
+        if let Some(slot) = self.lock().dead.get_mut(usize::from(vcpu)) {
+            *slot = false;
+        }
     }
 }
 
@@ -215,6 +224,21 @@ mod tests {
             scope.spawn(|| while run.order(1) != Order::Park {});
             run.wait_parked();
         });
+    }
+
+    #[test]
+    fn a_deadlock_is_one_while_nobody_can_wake() {
+        let run = RunState::new(2, MachineState::Running);
+        let nobody = || {
+            // Who wakes now takes the notification away, and then it is too late to ask for it.
+            assert!(run.inner.try_lock().is_err(), "a vCPU could wake meanwhile");
+            false
+        };
+        assert!(!run.sleeps_for_ever(0, nobody), "vCPU 1 is awake");
+        assert!(!run.sleeps_for_ever(1, || true), "vCPU 0 is about to wake");
+        run.has_woken(0);
+        assert!(!run.sleeps_for_ever(1, nobody));
+        assert!(run.sleeps_for_ever(0, nobody));
     }
 
     #[test]

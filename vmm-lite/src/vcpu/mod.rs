@@ -329,7 +329,7 @@ impl VcpuThread {
     /// Sleeps until an interrupt; `dead` when no interrupt could end it. The run ends when all vCPUs sleep like that.
     fn sleep(&mut self, dead: bool) {
         self.flush_own_console();
-        if dead && self.machine.run.set_dead(self.number, true) && !self.machine.anybody_notified() {
+        if dead && self.machine.run.sleeps_for_ever(self.number, || self.machine.anybody_notified()) {
             self.machine.stop(StopReason::Deadlock);
         }
         self.close_exit();
@@ -349,7 +349,7 @@ impl VcpuThread {
         }
         if dead {
             // Before `attention` is cleared: one of the two must tell others that this vCPU is on its way.
-            self.machine.run.set_dead(self.number, false);
+            self.machine.run.has_woken(self.number);
         }
         shared.attention.store(false, Ordering::SeqCst);
         self.look = true;

@@ -150,6 +150,11 @@ impl RunState {
         nudge();
         let mut inner = self.lock();
         while !inner.all_parked(Some(vcpu), generation) {
+            // The end of a run may be that a vCPU's thread could not be started, which will never park.
+            if matches!(inner.state, MachineState::Stopped { .. }) {
+                inner.alone = None;
+                return false;
+            }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         true
@@ -247,6 +252,14 @@ mod tests {
         assert!(run.hold_others(0, || {}));
         run.change(MachineState::Stopped { why: StopReason::HostError }, |_| true);
         assert!(!run.hold_others(0, || {}), "waits for a vCPU that is gone");
+    }
+
+    #[test]
+    fn the_end_of_the_run_ends_waiting_for_a_vcpu_that_never_parks() {
+        let run = RunState::new(2, MachineState::Running);
+        let stop = || assert!(run.change(MachineState::Stopped { why: StopReason::HostError }, |_| true));
+        assert!(!run.hold_others(0, stop));
+        assert_eq!(run.alone(), None);
     }
 
     #[test]

@@ -91,13 +91,15 @@ impl RunState {
         inner.alone.map(|vcpu| (vcpu, self.generation()))
     }
 
-    /// What vCPU `vcpu` has to do. When it is to park it counts as parked from now on.
-    pub(crate) fn order(&self, vcpu: u8) -> Order {
+    /// What vCPU `vcpu` has to do. When it is to park and is `ready` for that, its last exit done with and recorded, it
+    /// counts as parked from now on.
+    pub(crate) fn order(&self, vcpu: u8, ready: bool) -> Order {
         let mut inner = self.lock();
         let order = inner.order(vcpu);
         let generation = self.generation.load(Ordering::Acquire);
         if let Some(parked) = inner.parked.get_mut(usize::from(vcpu)) {
-            *parked = (order != Order::Run).then_some(generation);
+            let parks = order == Order::End || order == Order::Park && ready;
+            *parked = parks.then_some(generation);
         }
         drop(inner);
         self.changed.notify_all();
@@ -222,13 +224,22 @@ mod tests {
     #[test]
     fn waiting_for_a_pause_ends_when_every_vcpu_has_seen_it() {
         let run = RunState::new(2, MachineState::Running);
-        assert_eq!(run.order(0), Order::Run);
+        assert_eq!(run.order(0, true), Order::Run);
         std::thread::scope(|scope| {
             assert!(run.change(PAUSED, |_| true));
-            scope.spawn(|| while run.order(0) != Order::Park {});
-            scope.spawn(|| while run.order(1) != Order::Park {});
+            scope.spawn(|| while run.order(0, true) != Order::Park {});
+            scope.spawn(|| while run.order(1, true) != Order::Park {});
             run.wait_parked();
         });
+    }
+
+    #[test]
+    fn a_vcpu_counts_as_parked_when_it_is_done_with_its_last_exit() {
+        let run = RunState::new(1, MachineState::Running);
+        assert!(run.change(PAUSED, |_| true));
+        let all_parked = || run.lock().all_parked(None, run.generation());
+        assert_eq!((run.order(0, false), all_parked()), (Order::Park, false));
+        assert_eq!((run.order(0, true), all_parked()), (Order::Park, true));
     }
 
     #[test]
@@ -268,7 +279,7 @@ mod tests {
         let inside = AtomicU64::new(0);
         let work = |vcpu: u8| {
             for _ in 0..1000 {
-                while run.order(vcpu) == Order::Park {
+                while run.order(vcpu, true) == Order::Park {
                     std::thread::yield_now();
                 }
                 if !run.hold_others(vcpu, || {}) {
@@ -279,7 +290,7 @@ mod tests {
                 run.release_others();
             }
             run.change(MachineState::Stopped { why: StopReason::PowerOff }, |_| true);
-            assert_eq!(run.order(vcpu), Order::End);
+            assert_eq!(run.order(vcpu, true), Order::End);
         };
         std::thread::scope(|scope| {
             scope.spawn(|| work(0));

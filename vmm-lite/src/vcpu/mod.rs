@@ -56,6 +56,7 @@ pub(crate) struct VcpuThread {
     activity: Activity,
     /// The run's generation when the thread last looked.
     generation: u64,
+    /// Out of the guest, with nothing left to do for its last exit.
     parked: bool,
     /// Interrupts, start-up IPIs or the task priority may have changed.
     look: bool,
@@ -80,7 +81,7 @@ impl Drop for EndOfThread<'_> {
         // After an orderly end the machine is stopped already.
         self.machine.stop(StopReason::HostError);
         // Others may wait for this vCPU to park: from now on it is out of the guest for good.
-        self.machine.run.order(self.number);
+        self.machine.run.order(self.number, true);
     }
 }
 
@@ -169,7 +170,7 @@ impl VcpuThread {
         }
         let generation = self.machine.run.generation();
         if generation != self.generation || self.parked {
-            match self.machine.run.order(self.number) {
+            match self.machine.run.order(self.number, self.parked) {
                 Order::End => return Ok(Next::End),
                 Order::Park => {
                     self.park()?;
@@ -314,15 +315,19 @@ impl VcpuThread {
         self.lane.leave_guest()
     }
 
-    /// Stays out of the guest until somebody wants something.
+    /// Gets ready to park, or stays out of the guest until somebody wants something.
     fn park(&mut self) -> Result<()> {
-        if !self.parked {
-            self.parked = true;
-            // An answer to a port or MMIO read goes into the registers only now.
-            self.settle()?;
-            self.flush_console();
+        if self.parked {
+            self.close_exit();
+            self.park_thread(false);
+            return Ok(());
         }
-        self.wait();
+        // Before the vCPU counts as parked: an answer to a port or MMIO read goes into the registers only now, and
+        // what may come of it is recorded. Whoever waits for vCPUs to park relies on both.
+        self.settle()?;
+        self.flush_console();
+        self.close_exit();
+        self.parked = true;
         Ok(())
     }
 
@@ -334,11 +339,6 @@ impl VcpuThread {
         }
         self.close_exit();
         self.park_thread(dead);
-    }
-
-    fn wait(&mut self) {
-        self.close_exit();
-        self.park_thread(false);
     }
 
     /// Parks the thread until it is notified.

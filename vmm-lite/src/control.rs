@@ -107,10 +107,7 @@ impl Control {
     /// # Errors
     /// When the guest is not paused, there is no such vCPU, or this host cannot step there.
     pub fn step(&self, vcpu: u8, by: Actor) -> Result<StepOutcome> {
-        if !matches!(self.state(), MachineState::Paused { .. }) {
-            return Err(Error::WrongState { operation: "step", state: "is not paused" });
-        }
-        let (from, to) = self.on(vcpu, move |thread| thread.step(by))??;
+        let (from, to) = self.on_paused(vcpu, "step", move |thread| thread.step(by))?;
         self.machine.record_screen();
         self.flush();
         Ok(StepOutcome { from, to })
@@ -129,13 +126,11 @@ impl Control {
     /// # Errors
     /// When the guest is not paused or there is no such vCPU.
     pub fn set_registers(&self, vcpu: u8, registers: &Registers) -> Result<()> {
-        if !matches!(self.state(), MachineState::Paused { .. }) {
-            return Err(Error::WrongState { operation: "set registers", state: "is not paused" });
-        }
         let registers = *registers;
-        self.on(vcpu, move |thread| {
+        self.on_paused(vcpu, "set registers", move |thread| {
             thread.vcpu().set_sregs(&registers.system);
             thread.vcpu().set_regs(&registers.general);
+            Ok(())
         })
     }
 
@@ -311,6 +306,21 @@ impl Control {
     fn tell_of_breakpoints(&self) -> Result<()> {
         (0..self.machine.vcpus.len() as u8)
             .try_for_each(|number| self.on(number, VcpuThread::update_debug)?)
+    }
+
+    /// Runs `work` on a vCPU's own thread while the guest is paused.
+    fn on_paused<T: Send + 'static>(
+        &self,
+        vcpu: u8,
+        operation: &'static str,
+        work: impl FnOnce(&mut VcpuThread) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        // A running vCPU is not to be interrupted for nothing. That it is paused says nothing of other vCPUs yet: the
+        // one that came to a breakpoint has not waited for them.
+        if !matches!(self.state(), MachineState::Paused { .. }) {
+            return Err(Error::WrongState { operation, state: "is not paused" });
+        }
+        self.on(vcpu, move |thread| thread.while_paused(operation, work))?
     }
 
     /// Runs `work` on a vCPU's own thread, out of the guest.

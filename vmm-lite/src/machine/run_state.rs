@@ -51,6 +51,8 @@ struct Inner {
     state: MachineState,
     /// The vCPU that may run alone.
     alone: Option<u8>,
+    /// How often it has asked for that again while it was alone.
+    nested: u32,
     /// The generation at which each vCPU parked; `None` while it is not parked.
     parked: Vec<Option<u64>>,
     /// Whether each vCPU sleeps in a way that no interrupt can end.
@@ -62,6 +64,7 @@ impl RunState {
         let inner = Inner {
             state,
             alone: None,
+            nested: 0,
             parked: vec![None; usize::from(vcpus)],
             dead: vec![false; usize::from(vcpus)],
         };
@@ -129,9 +132,13 @@ impl RunState {
     }
 
     /// Makes `vcpu` the only one that may run and waits until the others have parked; `nudge` makes them look. False
-    /// if the machine has been stopped meanwhile.
+    /// if the machine has been stopped meanwhile; otherwise [`Self::release_others`] must follow, once for each call.
     pub(crate) fn hold_others(&self, vcpu: u8, nudge: impl Fn()) -> bool {
         let mut inner = self.lock();
+        if inner.alone == Some(vcpu) && !matches!(inner.state, MachineState::Stopped { .. }) {
+            inner.nested += 1;
+            return true;
+        }
         // While another vCPU is alone this one counts as parked. One whose thread panicked stays alone for ever.
         while inner.alone.is_some() && !matches!(inner.state, MachineState::Stopped { .. }) {
             if let Some(parked) = inner.parked.get_mut(usize::from(vcpu)) {
@@ -164,7 +171,13 @@ impl RunState {
 
     /// Ends [`Self::hold_others`].
     pub(crate) fn release_others(&self) {
-        self.lock().alone = None;
+        let mut inner = self.lock();
+        if let Some(nested) = inner.nested.checked_sub(1) {
+            inner.nested = nested;
+            return;
+        }
+        inner.alone = None;
+        drop(inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.changed.notify_all();
     }
@@ -263,6 +276,27 @@ mod tests {
         assert!(run.hold_others(0, || {}));
         run.change(MachineState::Stopped { why: StopReason::HostError }, |_| true);
         assert!(!run.hold_others(0, || {}), "waits for a vCPU that is gone");
+    }
+
+    #[test]
+    fn a_vcpu_that_is_alone_stays_so_until_it_is_done() {
+        let run = RunState::new(2, PAUSED);
+        assert_eq!(run.order(1, true), Order::Park);
+        std::thread::scope(|scope| {
+            assert!(run.hold_others(0, || {
+                scope.spawn(|| run.order(1, true));
+            }));
+        });
+        assert!(run.hold_others(0, || panic!("the others are parked")));
+        run.release_others();
+        assert!(run.change(MachineState::Running, |_| true));
+        assert_eq!(
+            run.order(1, true),
+            Order::Park,
+            "another client has resumed the guest in the middle of a step"
+        );
+        run.release_others();
+        assert_eq!(run.order(1, true), Order::Run);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use trace_format::event::{Actor, Debugger, Payload};
 use super::{Activity, VcpuThread};
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
+use crate::machine::MachineState;
 use crate::probe::{Context, Probes, Stepped};
 
 /// Something to do on a vCPU's own thread, out of the guest.
@@ -25,6 +26,29 @@ impl VcpuThread {
     pub(crate) fn update_debug(&mut self) -> Result<()> {
         let (probes, mut cx) = self.probing(0);
         probes.update(&mut cx)
+    }
+
+    /// Does `work` while the guest is paused and stays so: every other vCPU is out of the guest, whoever resumes it
+    /// meanwhile, and this one's registers are not those of half an instruction.
+    pub(crate) fn while_paused<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        // The answer to a read would go into the registers after `work`.
+        self.settle()?;
+        self.close_exit();
+        let machine = std::sync::Arc::clone(&self.machine);
+        if !machine.run.hold_others(self.number, || machine.notify_all()) {
+            return Err(Error::WrongState { operation, state: "has ended" });
+        }
+        let result = match machine.run.state() {
+            MachineState::Paused { .. } => work(self),
+            _ => Err(Error::WrongState { operation, state: "is not paused" }),
+        };
+        machine.run.release_others();
+        machine.notify_all();
+        result
     }
 
     /// Executes one instruction; the other vCPUs are parked. Returns RIP before and after.

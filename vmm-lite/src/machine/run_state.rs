@@ -94,6 +94,15 @@ impl RunState {
         inner.alone.map(|vcpu| (vcpu, self.generation()))
     }
 
+    /// Whether vCPU `vcpu` has to park or to end and has not yet. Not if it is alone: it is in a step.
+    pub(crate) fn is_late(&self, vcpu: u8) -> bool {
+        let inner = self.lock();
+        let parked = inner.parked.get(usize::from(vcpu)).copied().flatten();
+        inner.order(vcpu) != Order::Run
+            && inner.alone != Some(vcpu)
+            && parked.is_none_or(|generation| generation < self.generation())
+    }
+
     /// What vCPU `vcpu` has to do. When it is to park and is `ready` for that, its last exit done with and recorded, it
     /// counts as parked from now on.
     pub(crate) fn order(&self, vcpu: u8, ready: bool) -> Order {
@@ -251,8 +260,14 @@ mod tests {
         let run = RunState::new(1, MachineState::Running);
         assert!(run.change(PAUSED, |_| true));
         let all_parked = || run.lock().all_parked(None, run.generation());
-        assert_eq!((run.order(0, false), all_parked()), (Order::Park, false));
-        assert_eq!((run.order(0, true), all_parked()), (Order::Park, true));
+        assert_eq!((run.order(0, false), all_parked(), run.is_late(0)), (Order::Park, false, true));
+        assert_eq!((run.order(0, true), all_parked(), run.is_late(0)), (Order::Park, true, false));
+        assert!(run.change(MachineState::Running, |_| true));
+        assert!(!run.is_late(0), "it need not park any more");
+        assert!(run.change(PAUSED, |_| true));
+        assert!(run.is_late(0), "it parked for another pause");
+        assert!(run.hold_others(0, || {}));
+        assert!(!run.is_late(0), "it is in a step");
     }
 
     #[test]

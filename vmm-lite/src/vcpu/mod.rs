@@ -82,6 +82,8 @@ impl Drop for EndOfThread<'_> {
         self.machine.stop(StopReason::HostError);
         // Others may wait for this vCPU to park: from now on it is out of the guest for good.
         self.machine.run.order(self.number, true);
+        // The timekeeper waits for that too.
+        self.machine.timekeeper.poke();
     }
 }
 
@@ -351,7 +353,8 @@ impl VcpuThread {
             // Before `attention` is cleared: one of the two must tell others that this vCPU is on its way.
             self.machine.run.has_woken(self.number);
         }
-        shared.attention.store(false, Ordering::SeqCst);
+        // Not a mere store: it must see what was done before the last notification.
+        shared.attention.swap(false, Ordering::SeqCst);
         self.look = true;
     }
 }

@@ -198,25 +198,29 @@ impl Vm {
     /// When a thread of the monitor panicked, or the trace could not be written.
     pub fn wait(self) -> Result<Outcome> {
         let Self { machine, threads, timekeeper, ipis, recorder, _vm } = self;
-        let mut panicked = false;
+        let mut panicked = None;
         for thread in threads {
             // A thread that panicked cannot have stopped the others.
             if thread.join().is_err() {
-                panicked = true;
+                panicked = Some("vCPU");
                 machine.stop(StopReason::HostError);
             }
         }
         machine.stop(StopReason::HostError); // none but if all threads ended by themselves, which they do not
-        panicked |= timekeeper.join().is_err();
-        panicked |= ipis.is_some_and(Watch::finish);
+        if timekeeper.join().is_err() {
+            panicked = panicked.or(Some("timekeeper"));
+        }
+        if ipis.is_some_and(Watch::finish) {
+            panicked = panicked.or(Some("IPI"));
+        }
         machine.record_screen();
         let duration_ns = machine.clock.now();
         *lock(&machine.lane) = Lane::off(trace_format::event::MACHINE, machine.clock);
         if let Some(recorder) = recorder {
             recorder.finish()?;
         }
-        if panicked {
-            return Err(Error::Panicked { thread: "vCPU" });
+        if let Some(thread) = panicked {
+            return Err(Error::Panicked { thread });
         }
         let MachineState::Stopped { why } = machine.run.state() else {
             return Err(Error::WrongState { operation: "end the run", state: "goes on" });

@@ -1,5 +1,7 @@
 //! What the threads of a running guest share.
 
+#[cfg(test)]
+mod bare;
 mod interrupts;
 mod run_state;
 mod screen;

@@ -40,8 +40,19 @@ impl Timekeeper {
     }
 }
 
+/// Without its timers, and the limit to its time, a guest must not go on, even if this thread ends by a panic.
+struct EndOfThread<'m>(&'m Machine);
+
+impl Drop for EndOfThread<'_> {
+    fn drop(&mut self) {
+        // After an orderly end the machine is stopped already.
+        self.0.stop(StopReason::HostError);
+    }
+}
+
 /// Runs until the machine stops. While the guest is paused its timers wait.
 pub(crate) fn keep_time(machine: &Machine) {
+    let _guard = EndOfThread(machine);
     let mut watched = Instant::now();
     let mut stepping = Stepping { alone: None, since_ns: 0 };
     loop {
@@ -137,62 +148,35 @@ fn expire(machine: &Machine, now: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use trace_format::Header;
-    use trace_format::event::MACHINE;
-
     use super::*;
-    use crate::calibration::{BreakpointStop, Calibration, Instructions, SyscallEntry};
-    use crate::devices::{MemorySizes, MmioBus, PortBus};
-    use crate::firmware::configuration;
-    use crate::irq::Chips;
-    use crate::machine::{OwnApics, Parts, Sink, VcpuShared};
-    use crate::memory::Memory;
-    use crate::probe::{self, TrapSelection};
-    use crate::recorder::{Clock, Lane};
-    use crate::vcpu::{Activity, OwnApic};
+    use crate::devices::{MmioBus, PortBus};
+    use crate::error::Result;
+    use crate::machine::bare::machine;
+    use crate::machine::{OwnApics, Sink};
 
-    /// A machine of one vCPU without KVM.
-    fn machine(sink: Box<dyn Sink>) -> Machine {
-        let calibration = Calibration {
-            kernel_breakpoint: BreakpointStop::Direct,
-            user_breakpoint: BreakpointStop::Direct,
-            kernel_hardware: true,
-            user_hardware: true,
-            kernel_step: true,
-            user_step: true,
-            watchpoint: true,
-            syscall: SyscallEntry::Normal,
-            x2apic: false,
-            read_only_memory: true,
-            kernel_lacks: Instructions::default(),
-        };
-        let clock = Clock::start();
-        let sizes = MemorySizes { below_4g: 1 << 20, above_4g: 0 };
-        let (requests, _) = crossbeam_channel::unbounded();
-        Machine::new(Parts {
-            header: Header::default(),
-            memory: Memory::new(1 << 20).unwrap(),
-            clock,
-            state: MachineState::Running,
-            probes: Arc::new(probe::Shared::new(calibration, TrapSelection::NONE, 40, false, false, false)),
-            vcpus: vec![VcpuShared::new(None, requests, Activity::Running)],
-            bus: PortBus::new(Chips::new(1), sizes, configuration::items(1, 1 << 20, ""), 0, clock.now()),
-            mmio: MmioBus::new([]),
-            sink,
-            local_apic: &OwnApic,
-            ipis: None,
-            lane: Lane::off(MACHINE, clock),
-            flusher: None,
-            timeout_ns: None,
-        })
+    /// Takes no interrupt.
+    #[derive(Debug)]
+    struct Defective;
+
+    impl Sink for Defective {
+        fn deliver(&self, _: &Machine, _: &mut PortBus) -> Result<()> {
+            panic!("on purpose");
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_run() {
+        let machine = machine(Box::new(Defective), MmioBus::new([]));
+        let ended = std::thread::scope(|scope| scope.spawn(|| keep_time(&machine)).join());
+        assert!(ended.is_err());
+        assert_eq!(machine.run.state(), MachineState::Stopped { why: StopReason::HostError });
     }
 
     #[test]
     fn a_vcpu_that_missed_the_end_of_the_run_is_told_again() {
-        let machine = machine(Box::new(OwnApics));
+        let machine = machine(Box::new(OwnApics), MmioBus::new([]));
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (ready, is_ready) = crossbeam_channel::bounded(1);

@@ -28,6 +28,8 @@ pub struct MmioBus {
 pub struct MmioDevice {
     /// Registers and interrupt line.
     pub slot: VirtioSlot,
+    /// Whether it is a console: one need not lock it to know.
+    pub is_console: bool,
     /// The device; its lock comes before the port bus'.
     pub transport: Mutex<Transport>,
 }
@@ -37,9 +39,11 @@ impl MmioBus {
     #[must_use]
     pub fn new(devices: impl IntoIterator<Item = Device>) -> Self {
         let slots = (0..).zip(LINES).map(|(n, irq)| VirtioSlot { gpa: FIRST + n * WINDOW, irq });
-        let devices = slots
-            .zip(devices)
-            .map(|(slot, device)| MmioDevice { slot, transport: Mutex::new(Transport::new(device)) });
+        let devices = slots.zip(devices).map(|(slot, device)| MmioDevice {
+            slot,
+            is_console: matches!(device, Device::Console(_)),
+            transport: Mutex::new(Transport::new(device)),
+        });
         Self { devices: devices.collect() }
     }
 

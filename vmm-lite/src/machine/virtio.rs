@@ -30,8 +30,36 @@ impl Machine {
 
     /// Input for the virtio console that the guest prints on, if there is one. Returns how many bytes it took.
     pub(crate) fn virtio_console_input(&self, bytes: &[u8]) -> Option<usize> {
-        self.mmio.devices().iter().find_map(|device| {
+        // A disk that is at work keeps nobody from typing.
+        self.mmio.devices().iter().filter(|device| device.is_console).find_map(|device| {
             self.with_virtio(device, &mut |_| {}, |transport, outside| transport.input(bytes, outside))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::devices::MmioBus;
+    use crate::devices::virtio::{Block, Console, Device, Disk};
+    use crate::machine::OwnApics;
+    use crate::machine::bare::machine;
+
+    #[test]
+    fn a_disk_at_work_keeps_nobody_from_typing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1024).unwrap();
+        let disk = Device::Block(Block::new(Disk::open(file.path()).unwrap()));
+        let machine = machine(Box::new(OwnApics), MmioBus::new([Device::Console(Console::new()), disk]));
+        let at_work = lock(&machine.mmio.devices()[1].transport);
+        let (done, is_done) = crossbeam_channel::bounded(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| done.send(machine.virtio_console_input(b"x")));
+            let typed = is_done.recv_timeout(Duration::from_secs(60));
+            drop(at_work);
+            assert_eq!(typed, Ok(None), "the console is not in use, so the serial port is next");
+        });
     }
 }

@@ -249,6 +249,17 @@ pub enum Error {
     /// KVM cannot go on with a guest: `KVM_EXIT_INTERNAL_ERROR`.
     #[error("KVM cannot go on with this guest {0}")]
     InternalError(Box<Stuck>),
+    /// KVM could not get at guest memory: `KVM_EXIT_MEMORY_FAULT`.
+    #[error(
+        "KVM cannot access the guest's memory at gpa {gpa:#x} ({size:#x} bytes): the host has run out of memory for it, or \
+         its own is damaged (see dmesg)"
+    )]
+    MemoryFault {
+        /// First gpa.
+        gpa: u64,
+        /// Bytes.
+        size: u64,
+    },
     /// The trace's file could not be made.
     #[error("cannot create the trace {}", path.display())]
     CreateTrace {
@@ -323,6 +334,7 @@ impl Error {
                 | Self::Memory { .. }
                 | Self::HostCannot { .. }
                 | Self::InternalError(_)
+                | Self::MemoryFault { .. }
         )
     }
 

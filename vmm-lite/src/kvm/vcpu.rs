@@ -3,8 +3,8 @@
 use std::ptr;
 
 use kvm_bindings::{
-    CpuId, KVM_EXIT_IO, KVM_EXIT_MMIO, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, Msrs, kvm_interrupt,
-    kvm_msr_entry, kvm_regs, kvm_sregs, kvm_vcpu_events,
+    CpuId, KVM_EXIT_IO, KVM_EXIT_MEMORY_FAULT, KVM_EXIT_MMIO, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, Msrs,
+    kvm_interrupt, kvm_msr_entry, kvm_regs, kvm_run, kvm_sregs, kvm_vcpu_events,
 };
 use kvm_ioctls::{SyncReg, VcpuFd};
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_ref};
@@ -137,7 +137,10 @@ impl Vcpu {
         // SAFETY: the file is a vCPU, and KVM_RUN takes no argument.
         match unsafe { ioctl(&self.fd, KVM_RUN()) } {
             0 => Ok(()),
-            _ => Err(kvm_ioctls::Error::last()),
+            _ => {
+                let error = kvm_ioctls::Error::last();
+                if has_exit(self.fd.get_kvm_run(), error) { Ok(()) } else { Err(error) }
+            }
         }
     }
 
@@ -410,7 +413,33 @@ impl Vcpu {
     }
 }
 
+/// Whether there is an exit though `KVM_RUN` failed with `error`: `KVM_EXIT_MEMORY_FAULT` alone comes like that, and
+/// after other errors the reason is an old one (Documentation/virt/kvm/api.rst, `KVM_EXIT_MEMORY_FAULT`).
+fn has_exit(run: &kvm_run, error: kvm_ioctls::Error) -> bool {
+    matches!(error.errno(), libc::EFAULT | libc::EHWPOISON) && run.exit_reason == KVM_EXIT_MEMORY_FAULT
+}
+
 fn one_msr(index: u32, data: u64) -> Result<Msrs> {
     let entry = kvm_msr_entry { index, data, ..kvm_msr_entry::default() };
     Msrs::from_entries(&[entry]).map_err(|_| Error::os("make room for an MSR", libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_fault_is_an_exit_that_comes_with_an_error() {
+        let mut run = kvm_run { exit_reason: KVM_EXIT_MEMORY_FAULT, ..kvm_run::default() };
+        run.__bindgen_anon_1.memory_fault.gpa = 0x5000;
+        run.__bindgen_anon_1.memory_fault.size = 0x1000;
+        for (errno, has) in
+            [(libc::EFAULT, true), (libc::EHWPOISON, true), (libc::EINTR, false), (libc::ENOMEM, false)]
+        {
+            assert_eq!(has_exit(&run, kvm_ioctls::Error::new(errno)), has, "errno {errno}");
+        }
+        assert_eq!(Exit::read(&run), Exit::MemoryFault { flags: 0, gpa: 0x5000, size: 0x1000 });
+        run.exit_reason = KVM_EXIT_IO;
+        assert!(!has_exit(&run, kvm_ioctls::Error::new(libc::EFAULT)));
+    }
 }

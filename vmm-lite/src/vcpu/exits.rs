@@ -67,7 +67,7 @@ impl VcpuThread {
                 ExitReason::FailEntry { hardware_reason, cpu }
             }
             Exit::MemoryFault { flags, gpa, size } => {
-                self.give_up("KVM cannot access the guest's memory");
+                self.machine.fail(Error::MemoryFault { gpa, size });
                 ExitReason::MemoryFault { flags, gpa, size }
             }
             Exit::SystemEvent { kind, data } => {

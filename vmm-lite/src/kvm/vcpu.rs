@@ -3,7 +3,8 @@
 use std::ptr;
 
 use kvm_bindings::{
-    CpuId, KVM_EXIT_IO, KVM_EXIT_MEMORY_FAULT, KVM_EXIT_MMIO, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, Msrs,
+    CpuId, KVM_EXIT_IO, KVM_EXIT_MEMORY_FAULT, KVM_EXIT_MMIO, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
+    KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SMM, Msrs,
     kvm_interrupt, kvm_msr_entry, kvm_regs, kvm_run, kvm_sregs, kvm_vcpu_events,
 };
 use kvm_ioctls::{SyncReg, VcpuFd};
@@ -346,11 +347,28 @@ impl Vcpu {
         self.fd.get_vcpu_events().map_err(|e| Error::kvm("KVM_GET_VCPU_EVENTS", e))
     }
 
-    /// Sets pending and blocked events.
+    /// Sets pending and blocked events that [`Self::events`] gave, but for those that may have come since: where KVM
+    /// plays the local APICs other vCPUs send NMIs and INITs at any time.
     ///
     /// # Errors
     /// When the ioctl fails.
     pub(crate) fn set_events(&self, events: &kvm_vcpu_events) -> Result<()> {
+        // A pending INIT goes with the state of system management mode, which nothing here changes.
+        const FROM_OTHERS: u32 = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SMM;
+        self.put_events(&kvm_vcpu_events { flags: events.flags & !FROM_OTHERS, ..*events })
+    }
+
+    /// Forgets all pending and blocked events, an NMI and the shadow of `STI` too.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn clear_events(&mut self) -> Result<()> {
+        let flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+        self.event_queued = false;
+        self.put_events(&kvm_vcpu_events { flags, ..kvm_vcpu_events::default() })
+    }
+
+    fn put_events(&self, events: &kvm_vcpu_events) -> Result<()> {
         self.fd.set_vcpu_events(events).map_err(|e| Error::kvm("KVM_SET_VCPU_EVENTS", e))
     }
 
@@ -427,6 +445,32 @@ fn one_msr(index: u32, data: u64) -> Result<Msrs> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kvm::Host;
+    use crate::memory::Memory;
+
+    #[test]
+    fn events_of_others_are_kept_until_all_are_cleared() {
+        let Ok(host) = Host::open() else {
+            eprintln!("SKIP events_of_others_are_kept_until_all_are_cleared: no /dev/kvm");
+            return;
+        };
+        let vm = host.create_vm(Memory::new(1 << 20).unwrap()).unwrap();
+        let mut vcpu = vm.create_vcpu(0).unwrap();
+        let mut events = vcpu.events().unwrap();
+        assert_eq!(events.nmi.pending, 0);
+        vcpu.nmi().unwrap();
+        events.interrupt.shadow = 1;
+        vcpu.set_events(&events).unwrap();
+        let now = vcpu.events().unwrap();
+        assert_eq!(
+            (now.nmi.pending, now.interrupt.shadow != 0),
+            (1, true),
+            "an NMI came after the events were read"
+        );
+        vcpu.clear_events().unwrap();
+        let now = vcpu.events().unwrap();
+        assert_eq!((now.nmi.pending, now.interrupt.shadow), (0, 0));
+    }
 
     #[test]
     fn a_memory_fault_is_an_exit_that_comes_with_an_error() {

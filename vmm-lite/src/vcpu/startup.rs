@@ -38,7 +38,7 @@ impl VcpuThread {
         self.vcpu.set_sregs(&sregs);
         self.vcpu.set_regs(&regs);
         // Nothing that was on its way survives an INIT.
-        self.vcpu.set_events(&kvm_bindings::kvm_vcpu_events::default())?;
+        self.vcpu.clear_events()?;
         self.with_lapic(crate::irq::Lapic::init);
         self.cr8 = 0;
         self.vcpu.set_cr8(0);

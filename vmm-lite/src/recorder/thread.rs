@@ -40,7 +40,7 @@ pub(crate) struct Recorder {
     late: Option<LateLane>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
     ending: AtomicBool,
     failed: AtomicBool,
@@ -67,12 +67,7 @@ impl Recorder {
             File::create(path).map_err(|source| Error::CreateTrace { path: path.to_owned(), source })?;
         let writer = Writer::new(BufWriter::new(file), header)
             .map_err(|source| Error::Trace { path: path.to_owned(), source })?;
-        let shared = Arc::new(Shared {
-            ending: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-            wanted: AtomicU64::new(0),
-            done: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::default());
         let (ends, to_thread) = channel();
         let work = Work { path: path.to_owned(), shared: Arc::clone(&shared), clock, writer, flush_every };
         let thread = thread::Builder::new()
@@ -161,17 +156,30 @@ struct Work {
     flush_every: Duration,
 }
 
+/// Tells others of a failure when it is dropped, even by a panic. The rings are gone with their ends by then, so no
+/// vCPU waits for room any more.
+struct Outcome {
+    shared: Arc<Shared>,
+    good: bool,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if !self.good {
+            self.shared.failed.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl Work {
     fn run(mut self, ends: &Receiver<Vec<LaneEnd>>) -> Result<()> {
         let Ok(lanes) = ends.recv() else { return Ok(()) };
         let Self { path, shared, .. } = &self;
-        let (path, shared) = (path.clone(), Arc::clone(shared));
+        let path = path.clone();
+        let mut outcome = Outcome { shared: Arc::clone(shared), good: false };
         let recorded = self.record(lanes).and_then(|()| self.writer.finish().map(drop));
-        recorded.map_err(|source| {
-            // The rings are gone with their ends, so no vCPU waits for room any more.
-            shared.failed.store(true, Ordering::Release);
-            Error::Trace { path, source }
-        })
+        outcome.good = recorded.is_ok();
+        recorded.map_err(|source| Error::Trace { path, source })
     }
 
     fn record(&mut self, mut lanes: Vec<LaneEnd>) -> Result<(), trace_format::Error> {
@@ -294,6 +302,18 @@ mod tests {
             });
             assert!(spaces.eq(0..EVENTS), "vCPU {vcpu}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_a_failure() {
+        let failed = |work: fn(&mut Outcome)| {
+            let shared = Arc::new(Shared::default());
+            let mut outcome = Outcome { shared: Arc::clone(&shared), good: false };
+            drop(thread::spawn(move || work(&mut outcome)).join());
+            shared.failed.load(Ordering::Acquire)
+        };
+        assert!(failed(|_| panic!("on purpose")));
+        assert!(!failed(|outcome| outcome.good = true));
     }
 
     #[test]

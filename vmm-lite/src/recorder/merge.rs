@@ -9,16 +9,25 @@ use super::ring::Packed;
 pub(super) struct Merge {
     /// Each in time order; equal times in the order of arrival.
     lanes: Vec<VecDeque<Packed>>,
+    /// How many there are in all of them.
+    waiting: usize,
+    /// The time of the newest event that has left.
+    left: u64,
 }
 
 impl Merge {
     pub(super) fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes).map(|_| VecDeque::new()).collect() }
+        Self { lanes: (0..lanes).map(|_| VecDeque::new()).collect(), waiting: 0, left: 0 }
     }
 
-    /// Takes an event of `lane`. An exit comes a few places later than its time says, so it moves up from the back.
-    pub(super) fn push(&mut self, lane: usize, event: Packed) {
+    /// Takes an event of `lane`. An exit comes a few places later than its time says, so it moves up from the back; but
+    /// not before what [`Self::take_excess`] has let go.
+    pub(super) fn push(&mut self, lane: usize, mut event: Packed) {
         let Some(queue) = self.lanes.get_mut(lane) else { return };
+        if event.time() < self.left {
+            event.delay_until(self.left);
+        }
+        self.waiting += 1;
         let mut at = queue.len();
         while at > 0 && queue[at - 1].time() > event.time() {
             at -= 1;
@@ -39,8 +48,32 @@ impl Merge {
         while let Some((lane, until)) = self.next_run(floor) {
             let Some(queue) = self.lanes.get_mut(lane) else { return Ok(()) };
             while let Some(event) = queue.pop_front_if(|event| event.time() < until) {
+                self.waiting -= 1;
+                self.left = event.time();
                 take(event)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Gives `take` the oldest events, floor or not, until no more than `most` are left. A lane whose handling of an exit
+    /// takes very long, because a disk does say, holds up all that the others do meanwhile; what it pushes in the end
+    /// gets the time of what has left.
+    ///
+    /// # Errors
+    /// What `take` returns; it has had the event then.
+    pub(super) fn take_excess<E>(
+        &mut self,
+        most: usize,
+        mut take: impl FnMut(Packed) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while self.waiting > most
+            && let Some((lane, _)) = self.next_run(u64::MAX)
+            && let Some(event) = self.lanes.get_mut(lane).and_then(VecDeque::pop_front)
+        {
+            self.waiting -= 1;
+            self.left = event.time();
+            take(event)?;
         }
         Ok(())
     }
@@ -61,7 +94,7 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use trace_format::event::{AddressSpace, Event, Payload};
+    use trace_format::event::{AddressSpace, Event, Exit, ExitReason, Payload};
 
     use super::*;
 
@@ -87,6 +120,37 @@ mod tests {
         assert_eq!(out.len(), 0);
         taken(&mut merge, 11, &mut out);
         assert_eq!(out.len(), 1);
+    }
+
+    #[test]
+    fn a_lane_that_takes_long_holds_up_no_more_than_a_few() {
+        let mut merge = Merge::new(2);
+        let mut out = Vec::new();
+        let excess = |merge: &mut Merge, out: &mut Vec<Event>| {
+            let taken: Result<(), ()> = merge.take_excess(8, |packed| {
+                out.push(packed.unpack());
+                Ok(())
+            });
+            assert_eq!(taken, Ok(()));
+        };
+        // Lane 0 has an exit at 10 that is handled until 1010.
+        for time in 11..=110 {
+            merge.push(1, event(time, 1, 0));
+            taken(&mut merge, 10, &mut out);
+            excess(&mut merge, &mut out);
+        }
+        assert_eq!((out.len(), out[91].time), (92, 102));
+        let exit = |time, handling_ns| {
+            let reason = ExitReason::Halt;
+            let exit = Exit { reason, rip: 0, cpl: 0, guest_ns: 5, handling_ns };
+            Event { time, vcpu: 0, payload: Payload::Exit(exit) }
+        };
+        merge.push(0, Packed::Other(Box::new(exit(10, 1000))));
+        merge.push(0, event(1010, 0, 0));
+        taken(&mut merge, u64::MAX, &mut out);
+        assert_eq!(out.len(), 102);
+        assert_eq!(out[92], exit(102, 908), "as early as it can be, and over when it was over");
+        assert!(out.is_sorted_by_key(|event| event.time));
     }
 
     #[test]

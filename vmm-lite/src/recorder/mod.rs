@@ -12,6 +12,10 @@
 //! guest the floor is [`IDLE`], "not older than the moment you look": the vCPU sets a real floor *before* it reads the
 //! clock after an exit, and the recorder reads the clock *before* it looks at the floors. The recorder first takes the
 //! lowest floor, then drains the rings, and then everything older than that floor is there and can be written.
+//!
+//! A lane's floor stays as long as it handles an exit, which may be as long as a disk takes. When too much waits for
+//! that, the oldest is written all the same, and what the lane pushes in the end gets a later time than it had. The
+//! others are not made to wait instead: they may hold locks that the first needs, or be what it waits for.
 
 mod clock;
 mod lane;

@@ -127,6 +127,21 @@ impl Packed {
         }
     }
 
+    /// Lets it happen at `time`, if it happened before. An exit then took that much less to handle: it is over when it
+    /// was over.
+    pub(super) fn delay_until(&mut self, time: u64) {
+        let mut none = 0;
+        let (at, handling_ns) = match self {
+            Self::Exit(exit) => (&mut exit.time, &mut exit.handling_ns),
+            Self::Other(event) => match &mut **event {
+                Event { time, payload: Payload::Exit(exit), .. } => (time, &mut exit.handling_ns),
+                Event { time, .. } => (time, &mut none),
+            },
+        };
+        *handling_ns = handling_ns.saturating_sub(time.saturating_sub(*at));
+        *at = time.max(*at);
+    }
+
     #[inline]
     pub(super) fn unpack(self) -> Event {
         match self {

@@ -29,6 +29,9 @@ const FLUSH_ALONE: Duration = Duration::from_millis(500);
 /// younger than this wait for the next round.
 const SKEW_NS: u64 = 20_000;
 
+/// How many events may wait for one lane: some 50 MiB, and more than a second of all that a busy guest does.
+const MOST_WAITING: usize = 1 << 19;
+
 /// Writes a trace while a guest runs.
 #[derive(Debug)]
 pub(crate) struct Recorder {
@@ -203,6 +206,7 @@ impl Work {
                 }
             }
             merge.take_before(floor, |event| self.writer.append(&event.unpack()))?;
+            merge.take_excess(MOST_WAITING, |event| self.writer.append(&event.unpack()))?;
             if ending {
                 return Ok(());
             }
@@ -302,6 +306,33 @@ mod tests {
             });
             assert!(spaces.eq(0..EVENTS), "vCPU {vcpu}");
         }
+    }
+
+    #[test]
+    fn a_lane_that_takes_long_does_not_hold_up_others_without_end() {
+        let path = scratch("long");
+        let mut recorder = Recorder::start(&path, &header(2), Clock::start(), OnFull::Wait, true).unwrap();
+        let mut lanes = recorder.lanes();
+        let timing = lanes[0].leave_guest();
+        let event = |n| Payload::AddressSpace(AddressSpace { old: n, new: n });
+        // More than may wait, by more than a block of the trace holds.
+        let events = MOST_WAITING as u64 + 100_000;
+        for n in 0..events {
+            lanes[1].leave_guest();
+            lanes[1].record(event(n));
+            lanes[1].enter_guest(None);
+        }
+        recorder.flusher().flush();
+        assert!(!recorded(&path).is_empty(), "all of them wait for the first");
+        let reason = trace_format::event::ExitReason::Halt;
+        let exit = Exit { reason, rip: 0, cpl: 0, guest_ns: timing.guest_ns, handling_ns: 0 };
+        lanes[0].enter_guest(Some(&mut (timing.time, exit)));
+        drop(lanes);
+        recorder.finish().unwrap();
+        let recorded = recorded(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(recorded.len() as u64, events + 1);
+        assert!(recorded.is_sorted_by_key(|event| event.time));
     }
 
     #[test]

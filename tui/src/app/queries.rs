@@ -24,6 +24,12 @@ impl App {
         self.reader.header()
     }
 
+    /// What the guest is called: of an image file the name without its folders.
+    #[must_use]
+    pub fn guest_name(&self) -> &str {
+        base_name(&self.header().guest)
+    }
+
     /// The trace.
     #[must_use]
     pub const fn reader(&self) -> &Reader {
@@ -110,5 +116,23 @@ impl App {
             Focus::Statistics => self.statistics_scroll,
             Focus::Timeline | Focus::Events | Focus::Console => 0,
         }
+    }
+}
+
+/// A trace may come from anywhere, and its guest's name need not be a path of this system.
+fn base_name(guest: &str) -> &str {
+    guest.rsplit('/').find(|part| !part.is_empty()).unwrap_or(guest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base_name;
+
+    #[test]
+    fn a_guest_is_called_like_its_file() {
+        assert_eq!(base_name("/boot/vmlinuz-6.1"), "vmlinuz-6.1");
+        assert_eq!(base_name("kernels/"), "kernels");
+        assert_eq!(base_name("tlb-shootdown"), "tlb-shootdown");
+        assert_eq!(base_name("/"), "/");
     }
 }

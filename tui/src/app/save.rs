@@ -14,12 +14,8 @@ impl App {
         if let Some(path) = &self.saved {
             self.tell(format!("the trace is saved as {} already", path.display()));
         } else if self.settings.temporary {
-            let guest: String = self
-                .header()
-                .guest
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-                .collect();
+            let guest: String =
+                self.guest_name().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
             self.mode = Mode::Prompt(Input::new(format!("{guest}.vmt")));
         } else {
             self.tell("the trace is a file of its own already");

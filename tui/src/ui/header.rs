@@ -23,7 +23,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let (state, style) = state(app);
     let mut parts = vec![
         Span::styled(
-            format!(" {} · {} vCPU", text::escape(&header.guest), header.vcpus),
+            format!(" {} · {} vCPU", text::escape(app.guest_name()), header.vcpus),
             Style::new().add_modifier(Modifier::BOLD),
         ),
         Span::styled(state, style),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::idt::{Idt, VectorSet};
 use super::returns::Search;
-use super::site::{Roles, Site};
+use super::site::{Means, Roles, Site};
 use super::table::{Owner, read_code};
 use super::{Context, Probes, VECTOR_BP};
 use crate::calibration::{BreakpointStop, SyscallEntry};
@@ -85,7 +85,8 @@ impl Probes {
         let Some(reported) = self.reported else { return false };
         self.refresh();
         let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
-        let stands = reported == pc && self.table.get(pc).is_some_and(|site| site.roles.stop);
+        let stands = reported == pc
+            && self.table.get(pc).is_some_and(|site| site.roles.stop && site.means != Means::Nothing);
         if !stands {
             self.reported = None;
         }

@@ -22,11 +22,13 @@ impl VcpuThread {
 
     /// Injects the most urgent interrupt if the guest can take one, and asks for an exit when it can if not.
     pub(super) fn inject(&mut self) -> Result<()> {
-        // It comes back to the breakpoint at once. After an interrupt it would be reported anew without having got on.
-        let (probes, mut cx) = self.probing(0);
-        if probes.is_at_reported(&mut cx) {
-            self.look = true;
-            return Ok(());
+        // It meets the breakpoint again at once. After an interrupt it would be reported anew without having got on.
+        if self.vcpu.ready_for_interrupt() {
+            let (probes, mut cx) = self.probing(0);
+            if probes.is_at_reported(&mut cx) {
+                self.look = true;
+                return Ok(());
+            }
         }
         if let Some(origins) = self.with_lapic(crate::irq::Lapic::take_nmi).flatten() {
             self.vcpu.nmi()?;

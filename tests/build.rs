@@ -16,6 +16,7 @@ const KERNELS: &[(&str, &[&str])] = &[
     ("instructions", &["instructions.c"]),
     ("interrupts", &["interrupts.c"]),
     ("moving", &["moving.c"]),
+    ("steps", &["steps.c"]),
     ("typing", &["typing.c"]),
     ("unknown-instruction", &["unknown-instruction.c"]),
     ("virtio", &["virtio.c"]),

@@ -31,3 +31,5 @@ pub const X87: &[u8] = image!("x87.elf");
 pub const MOVING: &[u8] = image!("moving.elf");
 /// A kernel that is debugged, debugs itself, and makes data of code.
 pub const DEBUGGING: &[u8] = image!("debugging.elf");
+/// Executes what leaves the guest, to be stepped over: `guests/steps.c`.
+pub const STEPS: &[u8] = image!("steps.elf");

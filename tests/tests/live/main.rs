@@ -14,6 +14,7 @@ mod instructions;
 mod irqchip;
 mod linux;
 mod recorder;
+mod steps;
 mod traps_off;
 mod typing;
 mod virtio;

@@ -104,6 +104,21 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// Whether KVM has part of the instruction still to do, in the next `KVM_RUN`: Documentation/virt/kvm/api.rst, the
+    /// note on `KVM_EXIT_IO` and others in section 5.
+    pub(crate) fn awaits_completion(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Mmio { .. }
+                | Self::ReadMsr { .. }
+                | Self::WriteMsr { .. }
+                | Self::Hypercall { .. }
+                | Self::HyperV { .. }
+                | Self::Xen { .. }
+        )
+    }
+
     /// Copies the exit out of `run`, which `KVM_RUN` has just filled.
     #[inline]
     pub(super) fn read(run: &kvm_run) -> Self {

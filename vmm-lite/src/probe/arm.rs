@@ -161,6 +161,10 @@ impl Probes {
     /// KVM is to report breakpoints from the beginning if there may be probes, and for good once there has been one:
     /// another vCPU puts the next one into memory while this one is in the guest, which would take it for its own.
     pub(super) fn set_debug(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        // A step keeps its own until its instruction is complete.
+        if self.step.is_some() {
+            return Ok(());
+        }
         self.told = Some(self.generation);
         let used = self.generation != 0 || self.shared.selection.is_any();
         let mut debug = cx.vcpu.debug();

@@ -45,6 +45,7 @@ use frame::Frame;
 use idt::{Idt, TABLE};
 use place::Offer;
 use site::{INT3, Site};
+use step::OpenStep;
 use table::Table;
 use traps::OpenTrap;
 
@@ -145,6 +146,8 @@ pub(crate) struct Probes {
     open: ArrayVec<OpenTrap, OPEN_TRAPS>,
     /// The users' breakpoint at which the vCPU stands and that it has reported.
     reported: Option<u64>,
+    /// A step whose instruction is not complete.
+    step: Option<OpenStep>,
 }
 
 /// What the engine works with during one exit.
@@ -190,6 +193,7 @@ impl Probes {
             scratch: Box::new([0; TABLE]),
             open: ArrayVec::new(),
             reported: None,
+            step: None,
         }
     }
 

@@ -18,8 +18,20 @@ pub(crate) enum Stepped {
     /// The instruction is done.
     Done,
     /// The guest left for another reason first, which is to be handled; the step is to be tried again unless that
-    /// exit was the instruction's own.
+    /// exit was the instruction's own. One that awaits completion was: then the step stays open until
+    /// [`Probes::end_step`].
     Exit(Exit),
+}
+
+/// A step that has begun. KVM may have part of the instruction still to do after an exit for the monitor's part. Until
+/// then the breakpoint stays out of memory, as KVM may decode the instruction once more to find its end, and KVM
+/// single-steps, as it looks at that again when it goes on behind the instruction.
+#[derive(Debug)]
+pub(super) struct OpenStep {
+    /// Where the instruction is, gva.
+    at: u64,
+    /// The guest had TF set.
+    own_trap_flag: bool,
 }
 
 impl Probes {
@@ -41,17 +53,32 @@ impl Probes {
     /// Steps over the breakpoint at which the vCPU stands and whose work has been done. The other vCPUs must be out of
     /// the guest.
     pub(crate) fn step_natively(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
-        let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
-        let shared = std::sync::Arc::clone(&self.shared);
-        let memory = cx.memory;
-        let own_trap_flag = cx.vcpu.regs().rflags & RFLAGS_TF != 0;
-        let outcome = shared.breakpoints.without(memory, pc, || self.run_one(cx))?;
+        let at = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
+        self.shared.breakpoints.take_out(cx.memory, at);
+        self.step = Some(OpenStep { at, own_trap_flag: cx.vcpu.regs().rflags & RFLAGS_TF != 0 });
+        let outcome = self.run_one(cx);
+        if matches!(&outcome, Ok(Stepped::Exit(exit)) if exit.awaits_completion()) {
+            return outcome;
+        }
+        let bounced = self.end_step(cx)?;
+        Ok(if bounced { Stepped::Done } else { outcome? })
+    }
+
+    /// Whether `exit`, which came of the completion of an instruction, only says that an open step is done.
+    pub(crate) fn is_end_of_step(&self, exit: &Exit) -> bool {
+        self.step.is_some() && matches!(exit, Exit::Debug { exception: 1, .. })
+    }
+
+    /// Ends the step that is open, if one is. True if the instruction led to a breakpoint, and that to the guest's
+    /// handler, from which the vCPU has been taken back: it is met when the guest goes on.
+    pub(crate) fn end_step(&mut self, cx: &mut Context<'_>) -> Result<bool> {
+        let Some(step) = self.step.take() else { return Ok(false) };
+        self.shared.breakpoints.put_back(cx.memory, step.at);
         self.set_debug(cx)?;
-        if !own_trap_flag {
+        if !step.own_trap_flag {
             self.hide_trap_flag(cx);
         }
-        // The instruction may have led to a breakpoint, and that to the guest's handler. It is met when the guest goes on.
-        Ok(if self.undo_bounce(cx)? { Stepped::Done } else { outcome })
+        self.undo_bounce(cx)
     }
 
     /// If the instruction faulted, or an interrupt came instead, the CPU has pushed RFLAGS with the step's TF, by which

@@ -76,6 +76,8 @@ struct Inner {
     copies: Copies,
     /// The handler for breakpoints that each vCPU has, gva.
     handlers: BTreeMap<u8, u64>,
+    /// Breakpoints that are not in guest memory while vCPUs step over them, gva: one a vCPU at most.
+    taken_out: Vec<u64>,
 }
 
 impl Breakpoints {
@@ -173,9 +175,7 @@ impl Breakpoints {
                 table.insert(gva, Site::decode(gva, gpa, code, roles, user).by(means));
             }
         }
-        for site in table.sites.values() {
-            site.put(memory);
-        }
+        inner.put_all(memory, &table);
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
         nowhere
@@ -198,9 +198,7 @@ impl Breakpoints {
             }
         }
         table.index();
-        for site in table.sites.values() {
-            site.put(memory);
-        }
+        inner.put_all(memory, &table);
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
         written
@@ -213,8 +211,9 @@ impl Breakpoints {
         let mut inner = self.lock();
         let mut table = Table::clone(&inner.table);
         let mut found = false;
-        for (gva, site) in inner.table.sites.iter().filter(|(_, site)| !site.is_intact(memory, &inner.table))
-        {
+        let is_intact =
+            |gva, site: &Site| inner.taken_out.contains(gva) || site.is_intact(memory, &inner.table);
+        for (gva, site) in inner.table.sites.iter().filter(|(gva, site)| !is_intact(gva, site)) {
             let is_code = site.is_code_at(*gva, memory, paging);
             let now = match site.means {
                 Means::Instruction | Means::Register if is_code => {
@@ -235,9 +234,7 @@ impl Breakpoints {
             return false;
         }
         table.index();
-        for site in table.sites.values() {
-            site.put(memory);
-        }
+        inner.put_all(memory, &table);
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
         true
@@ -263,20 +260,33 @@ impl Breakpoints {
         self.lock().wanted.get(&owner).cloned().unwrap_or_default()
     }
 
-    /// Takes the breakpoint at `gva` out of guest memory, runs `inside`, and puts it back. The caller sees to it that
-    /// no vCPU runs that should stop there.
-    pub(crate) fn without<T>(&self, memory: &Memory, gva: u64, inside: impl FnOnce() -> T) -> T {
-        let site = self.lock().table.get(gva).cloned();
-        if let Some(site) = &site {
+    /// Takes the breakpoint at `gva`, if there is one, out of guest memory until [`Self::put_back`]. The caller sees to
+    /// it that no vCPU runs that should stop there.
+    pub(super) fn take_out(&self, memory: &Memory, gva: u64) {
+        let mut inner = self.lock();
+        inner.taken_out.push(gva);
+        if let Some(site) = inner.table.get(gva) {
             site.take_out(memory);
         }
-        let result = inside();
-        if self.lock().table.get(gva).is_some()
-            && let Some(site) = &site
-        {
+    }
+
+    /// Puts the breakpoint at `gva` back into guest memory.
+    pub(super) fn put_back(&self, memory: &Memory, gva: u64) {
+        let mut inner = self.lock();
+        if let Some(at) = inner.taken_out.iter().position(|taken| *taken == gva) {
+            inner.taken_out.swap_remove(at);
+        }
+        if let Some(site) = inner.table.get(gva) {
             site.put(memory);
         }
-        result
+    }
+}
+
+impl Inner {
+    /// Puts every breakpoint of `table` into guest memory but those that have been taken out.
+    fn put_all(&self, memory: &Memory, table: &Table) {
+        let sites = table.sites.iter().filter(|(gva, _)| !self.taken_out.contains(gva));
+        sites.for_each(|(_, site)| site.put(memory));
     }
 }
 

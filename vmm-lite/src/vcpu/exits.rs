@@ -393,25 +393,46 @@ impl VcpuThread {
             return Ok(()); // the run has ended
         }
         let from = self.vcpu.rip();
-        let stepped = self.interruptibly(now, Probes::step_natively);
+        let left = match self.interruptibly(now, Probes::step_natively) {
+            Some(Ok(Stepped::Exit(exit))) => {
+                let left = self.finish_step(exit, timing);
+                self.end_step().and(left)
+            }
+            Some(Err(error)) => Err(error),
+            Some(Ok(Stepped::Done)) | None => Ok(None),
+        };
         machine.run.release_others();
         machine.notify_all();
-        let Some(stepped) = stepped else { return Ok(()) };
-        match stepped? {
-            Stepped::Done => Ok(()),
+        match left? {
+            None => Ok(()),
             // The instruction faulted, and the next breakpoint is at the handler: the guest meets it again in an exit
             // of its own. Dealt with here, handlers that fault in a chain would nest as deep as the guest likes.
-            Stepped::Exit(Exit::Debug { .. } | Exit::Interrupted) => Ok(()),
-            Stepped::Exit(Exit::InternalError { .. }) if self.vcpu.rip() != from => Ok(()),
-            // The instruction's own exit, port I/O say; it was no time in the guest.
-            Stepped::Exit(exit) => {
-                let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
-                let reason = self.dispatch(&exit, timing)?;
-                let own = trace_format::event::Exit { reason, rip, cpl, guest_ns: 0, handling_ns: 0 };
-                self.lane.record_at(timing.time, Payload::Exit(own));
-                Ok(())
+            Some(Exit::Debug { .. } | Exit::Interrupted) => Ok(()),
+            Some(Exit::InternalError { .. }) if self.vcpu.rip() != from => Ok(()),
+            Some(exit) => self.handle_own(&exit, timing),
+        }
+    }
+
+    /// Does the monitor's part of an instruction that is being stepped, and has KVM do the rest. Returns an exit that is
+    /// none of that.
+    fn finish_step(&mut self, mut exit: Exit, timing: Timing) -> Result<Option<Exit>> {
+        while exit.awaits_completion() {
+            self.handle_own(&exit, timing)?;
+            match self.complete()? {
+                Some(next) => exit = next,
+                None => return Ok(None),
             }
         }
+        Ok(Some(exit))
+    }
+
+    /// Handles and records an exit of the instruction at a breakpoint; it was no time in the guest.
+    fn handle_own(&mut self, exit: &Exit, timing: Timing) -> Result<()> {
+        let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
+        let reason = self.dispatch(exit, timing)?;
+        let own = trace_format::event::Exit { reason, rip, cpl, guest_ns: 0, handling_ns: 0 };
+        self.lane.record_at(timing.time, Payload::Exit(own));
+        Ok(())
     }
 }
 

@@ -303,11 +303,17 @@ impl VcpuThread {
 
     /// Brings the instruction whose exit was handled last to its end, so that the registers are what they should be.
     fn settle(&mut self) -> Result<()> {
-        while let Some(exit) = self.vcpu.complete_pending()? {
+        while let Some(exit) = self.complete()? {
             let timing = self.begin();
             self.handle(&exit, timing)?;
         }
         Ok(())
+    }
+
+    /// Has KVM complete an instruction. Returns the instruction's next exit, if it has another.
+    fn complete(&mut self) -> Result<Option<Exit>> {
+        let exit = self.vcpu.complete_pending()?;
+        Ok(exit.filter(|exit| !self.probes.is_end_of_step(exit)))
     }
 
     /// Starts to record outside an exit.

@@ -88,8 +88,8 @@ impl VcpuThread {
                 Stepped::Exit(exit) => {
                     interruptions += usize::from(exit == Exit::Interrupted);
                     let repeats = matches!(exit, Exit::Interrupted | Exit::InterruptWindow);
-                    self.handle(&exit, timing)?;
-                    self.settle()?;
+                    let handled = self.handle(&exit, timing).and_then(|()| self.settle());
+                    self.end_step().and(handled)?;
                     let done = !repeats && self.vcpu.rip() != from;
                     if done || self.activity != Activity::Running {
                         return Ok(());
@@ -98,6 +98,12 @@ impl VcpuThread {
             }
         }
         Ok(())
+    }
+
+    /// Ends a step that was left open by an exit.
+    pub(super) fn end_step(&mut self) -> Result<()> {
+        let (probes, mut cx) = self.probing(0);
+        probes.end_step(&mut cx).map(drop)
     }
 
     /// Steps with `how` in a way that others can interrupt: what was meant to be one instruction may run for ever. None

@@ -1,0 +1,155 @@
+//! Steps over instructions that leave the guest, to the monitor or to KVM: they do what they do without, and nothing of
+//! the step is left for the guest.
+
+use trace_format::Header;
+use vmm_lite::{Control, Irqchip, MachineState};
+use vmscope_tests::images::STEPS;
+use vmscope_tests::program;
+use vmscope_tests::run::{Guest, Started, symbol};
+use vmscope_tests::skip::kvm_or_skip;
+
+use crate::control::{BY, header, is_paused, until};
+
+/// The instructions, in their order: what `guests/steps.c` calls them.
+const NAMES: [&str; 23] = [
+    "step_out",
+    "step_in",
+    "step_ins",
+    "step_outs",
+    "step_rep_ins",
+    "step_rep_outs",
+    "step_mmio_write",
+    "step_mmio_read",
+    "step_mmio_modify",
+    "step_mmio_string",
+    "step_pic_in",
+    "step_pic_out",
+    "step_ioapic_write",
+    "step_ioapic_read",
+    "step_apic_read",
+    "step_apic_write",
+    "step_cr8",
+    "step_rdmsr",
+    "step_wrmsr",
+    "step_apic_rdmsr",
+    "step_apic_wrmsr",
+    "step_cpuid",
+    "step_cli",
+];
+
+/// More instructions than there are from the first of them to the last.
+const MANY: usize = 100;
+
+/// What the guest has printed.
+fn console(session: &Session) -> String {
+    session.control.flush();
+    program::expect(0, &["console", &session.started.trace.to_string_lossy()])
+}
+
+struct Session {
+    started: Started,
+    control: Control,
+    header: Header,
+}
+
+impl Session {
+    fn new(irqchip: Irqchip) -> Self {
+        let started = Guest::image(STEPS, 1).irqchip(irqchip).paused().start();
+        let (control, header) = (started.vm.control(), header(&started));
+        Self { started, control, header }
+    }
+
+    fn rip(&self) -> u64 {
+        self.control.registers(0).unwrap().general.rip
+    }
+
+    /// Resumes the guest until it comes to a breakpoint at `name`.
+    fn run_to(&self, name: &str) {
+        let address = symbol(&self.header, name);
+        self.control.add_breakpoint(0, address).unwrap();
+        self.control.resume(BY).unwrap();
+        self.wait(name);
+        assert_eq!(self.rip(), address, "{name}");
+        self.control.remove_breakpoint(0, address).unwrap();
+    }
+
+    /// Waits until the guest comes to a breakpoint.
+    fn wait(&self, name: &str) {
+        until(name, || {
+            let ended = matches!(self.control.state(), MachineState::Stopped { .. });
+            assert!(!ended, "on the way to {name}: {}", console(self));
+            is_paused(&self.control)
+        });
+    }
+
+    /// Steps; the instruction `name` is there if there is one.
+    fn step(&self, name: Option<&str>) {
+        let step = self.control.step(0, BY).unwrap();
+        assert_eq!(self.rip(), step.to, "{name:?}");
+        assert_ne!(step.from, step.to, "{name:?}");
+        if let Some(name) = name {
+            let end = symbol(&self.header, &format!("{name}_end"));
+            assert_eq!(step.to, end, "a step over {name} leads from {:#x} to {:#x}", step.from, step.to);
+        }
+    }
+}
+
+fn step_over_exits(irqchip: Irqchip) {
+    let session = Session::new(irqchip);
+    // One step at a time, and on: what is left of it would meet the guest at once.
+    for name in NAMES {
+        session.run_to(name);
+        session.step(Some(name));
+    }
+    // All in a row.
+    session.run_to("exiting");
+    let end = symbol(&session.header, "exiting_end");
+    let mut seen = 0;
+    for _ in 0..MANY {
+        let at = session.rip();
+        if at == end {
+            break;
+        }
+        let name = NAMES.iter().find(|name| symbol(&session.header, name) == at).copied();
+        seen += usize::from(name.is_some());
+        session.step(name);
+    }
+    assert_eq!((session.rip(), seen), (end, NAMES.len()));
+    // Breakpoints that stay where they are: the engine steps by itself.
+    let addresses = NAMES.map(|name| symbol(&session.header, name));
+    for address in addresses {
+        session.control.add_breakpoint(0, address).unwrap();
+    }
+    let mut met = Vec::new();
+    while met.len() < NAMES.len() {
+        session.control.resume(BY).unwrap();
+        session.wait("the next breakpoint");
+        met.push(session.rip());
+        // A string instruction comes to its breakpoint once more between two of its elements, or after the last.
+        met.dedup();
+    }
+    assert_eq!(met, addresses);
+    session.control.resume(BY).unwrap();
+    session.started.finish().assert_well();
+}
+
+#[test]
+fn core_steps_over_exits() {
+    if kvm_or_skip("core_steps_over_exits") {
+        step_over_exits(Irqchip::User);
+    }
+}
+
+#[test]
+fn core_steps_over_exits_with_split_irqchip() {
+    if kvm_or_skip("core_steps_over_exits_with_split_irqchip") {
+        step_over_exits(Irqchip::Split);
+    }
+}
+
+#[test]
+fn core_steps_over_exits_with_irqchip_in_kvm() {
+    if kvm_or_skip("core_steps_over_exits_with_irqchip_in_kvm") {
+        step_over_exits(Irqchip::Kernel);
+    }
+}

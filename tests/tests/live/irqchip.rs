@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use trace_format::event::{DeliveryMode, IrqSource, Payload, TrapClass};
+use trace_format::event::{DeliveryMode, IrqSource, Payload, StopReason, TrapClass};
 use trace_format::{Kind, Reader};
 use vmm_lite::{Activity, Control, Irqchip, MachineState};
 use vmscope_tests::images::INTERRUPTS;
@@ -214,6 +214,38 @@ fn core_a_step_over_hlt_halts() {
         control.resume(BY).unwrap();
         assert_eq!(control.console_input(b"q"), 1);
         started.finish().assert_well();
+    }
+}
+
+/// Between `STI` and `HLT` nothing may come in, or the guest would sleep through what it waits for.
+#[test]
+fn core_no_interrupt_between_sti_and_hlt() {
+    if !kvm_or_skip("core_no_interrupt_between_sti_and_hlt") {
+        return;
+    }
+    for irqchip in ALL {
+        for by_step in [false, true] {
+            let (started, control) = asleep(irqchip, 1);
+            let halt = symbol(&header(&started), "halt_instruction");
+            let stop = if by_step { symbol(&header(&started), "halt") } else { halt };
+            control.add_breakpoint(0, stop).unwrap();
+            control.resume(BY).unwrap();
+            assert_eq!(control.console_input(b"x"), 1);
+            hit(&control, irqchip);
+            if by_step {
+                control.step(0, BY).unwrap();
+            }
+            assert_eq!(control.registers(0).unwrap().general.rip, halt, "{irqchip:?}");
+            control.remove_breakpoint(0, stop).unwrap();
+            assert_eq!(control.console_input(b"q"), 1);
+            control.resume(BY).unwrap();
+            let run = started.finish();
+            assert_eq!(
+                run.outcome.why,
+                StopReason::GuestExit { status: 0 },
+                "{irqchip:?}, by a step: {by_step}"
+            );
+        }
     }
 }
 

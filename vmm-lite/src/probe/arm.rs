@@ -75,7 +75,10 @@ impl Probes {
     /// Tells KVM of breakpoints that another vCPU has changed, if there are any: before the guest is entered, too, as a
     /// vCPU may have slept since its last exit.
     pub(crate) fn keep_up(&mut self, cx: &mut Context<'_>) -> Result<()> {
-        self.is_at_reported(cx);
+        // Where breakpoints bounce, it may have met that one again and be in the guest's handler for it.
+        if !self.is_at_bounce_handler(cx) {
+            self.is_at_reported(cx);
+        }
         if self.told == Some(self.shared.breakpoints.generation()) { Ok(()) } else { self.update(cx) }
     }
 

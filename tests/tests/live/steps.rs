@@ -121,7 +121,10 @@ fn step_over_exits(irqchip: Irqchip) {
         session.control.add_breakpoint(0, address).unwrap();
     }
     let mut met = Vec::new();
-    while met.len() < NAMES.len() {
+    for _ in 0..MANY {
+        if met.len() == NAMES.len() {
+            break;
+        }
         session.control.resume(BY).unwrap();
         session.wait("the next breakpoint");
         met.push(session.rip());

@@ -57,8 +57,11 @@ impl Probes {
                 .looked_ns
                 .compare_exchange(last, cx.time, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
+        if !mine {
+            return;
+        }
         let paging = self.shared.paging(&cx.vcpu.sregs());
-        if mine && self.shared.breakpoints.follow_patches(cx.memory, &paging) {
+        if self.shared.breakpoints.follow_patches(cx.memory, &paging) {
             self.shared.patches.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -98,7 +98,7 @@ impl Site {
     }
 
     /// The same site where memory has become `bytes`.
-    pub(super) fn again(&self, gva: u64, bytes: &[u8]) -> Self {
+    fn again(&self, gva: u64, bytes: &[u8]) -> Self {
         Self::decode(gva, self.gpa, bytes, self.roles, self.user).by(self.means)
     }
 

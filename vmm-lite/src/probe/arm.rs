@@ -77,9 +77,10 @@ impl Probes {
 
     /// Tells KVM of breakpoints that another vCPU has changed, if there are any: before the guest is entered, too, as a
     /// vCPU may have slept since its last exit.
+    #[inline]
     pub(crate) fn keep_up(&mut self, cx: &mut Context<'_>) -> Result<()> {
         // Where breakpoints bounce, it may have met that one again and be in the guest's handler for it.
-        if !self.is_at_bounce_handler(cx) {
+        if self.reported.is_some() && !self.is_at_bounce_handler(cx) {
             self.is_at_reported(cx);
         }
         if self.told == Some(self.shared.breakpoints.generation()) { Ok(()) } else { self.update(cx) }
@@ -134,6 +135,9 @@ impl Probes {
         self.starved = long_mode && !self.budget.allows(start);
         // Where breakpoints bounce, a guest without a handler to bounce off would not survive one.
         let handler = self.idt.handler(VECTOR_BP);
+        if let Some(handler) = handler {
+            self.shared.bounce_handler.store(handler, Ordering::Relaxed);
+        }
         let survives = match self.shared.calibration.kernel_breakpoint {
             BreakpointStop::Direct | BreakpointStop::Error => true,
             BreakpointStop::Bounce => handler.is_some(),
@@ -198,14 +202,9 @@ impl Probes {
             return None;
         }
         // A vCPU that has loaded its table since its last exit most likely shares it with the others.
-        let shared = &self.shared.bounce_handler;
-        match self.idt.handler(VECTOR_BP) {
-            Some(handler) => {
-                shared.store(handler, Ordering::Relaxed);
-                Some(handler)
-            }
-            None => Some(shared.load(Ordering::Relaxed)).filter(|handler| *handler != 0),
-        }
+        let shared =
+            || Some(self.shared.bounce_handler.load(Ordering::Relaxed)).filter(|handler| *handler != 0);
+        self.idt.handler(VECTOR_BP).or_else(shared)
     }
 
     /// Whether breakpoints bounce off the guest's own handler.

@@ -121,14 +121,14 @@ impl Lane {
 
     /// To be called last before the guest is entered, or before the thread waits. `exit` is the exit that has been
     /// handled, and its time; its `handling_ns` is filled in here.
-    pub(crate) fn enter_guest(&mut self, exit: Option<&mut (u64, Exit)>) {
+    pub(crate) fn enter_guest(&mut self, exit: Option<(u64, &mut Exit)>) {
         let Some(ring) = &mut self.ring else { return };
         let now = self.clock.now();
         if let Some((time, exit)) = exit {
-            exit.handling_ns = now - *time;
-            let pushed = ring.dropped == 0 && ring.producer.push_exit(*time, self.vcpu, exit);
+            exit.handling_ns = now - time;
+            let pushed = ring.dropped == 0 && ring.producer.push_exit(time, self.vcpu, exit);
             if !pushed {
-                self.push(*time, Payload::Exit(exit.clone()));
+                self.push(time, Payload::Exit(exit.clone()));
             }
         }
         self.last = now;

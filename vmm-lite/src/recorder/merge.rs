@@ -32,7 +32,11 @@ impl Merge {
         while at > 0 && queue[at - 1].time() > event.time() {
             at -= 1;
         }
-        queue.insert(at, event);
+        if at == queue.len() {
+            queue.push_back(event);
+        } else {
+            queue.insert(at, event);
+        }
     }
 
     /// Gives `take` every event that is older than `floor`, in time order; of several at one time those of the lowest

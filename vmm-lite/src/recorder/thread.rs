@@ -288,8 +288,8 @@ mod tests {
                         lane.record(Payload::AddressSpace(AddressSpace { old: n, new: n + 1 }));
                         let reason = trace_format::event::ExitReason::Halt;
                         let guest_ns = timing.guest_ns;
-                        let exit = Exit { reason, rip: n, cpl: 0, guest_ns, handling_ns: 0 };
-                        lane.enter_guest(Some(&mut (timing.time, exit)));
+                        let mut exit = Exit { reason, rip: n, cpl: 0, guest_ns, handling_ns: 0 };
+                        lane.enter_guest(Some((timing.time, &mut exit)));
                     }
                 });
             }
@@ -325,8 +325,8 @@ mod tests {
         recorder.flusher().flush();
         assert!(!recorded(&path).is_empty(), "all of them wait for the first");
         let reason = trace_format::event::ExitReason::Halt;
-        let exit = Exit { reason, rip: 0, cpl: 0, guest_ns: timing.guest_ns, handling_ns: 0 };
-        lanes[0].enter_guest(Some(&mut (timing.time, exit)));
+        let mut exit = Exit { reason, rip: 0, cpl: 0, guest_ns: timing.guest_ns, handling_ns: 0 };
+        lanes[0].enter_guest(Some((timing.time, &mut exit)));
         drop(lanes);
         recorder.finish().unwrap();
         let recorded = recorded(&path);

@@ -24,20 +24,37 @@ const IN_EXIT: usize = 8;
 const UNKNOWN_HYPERCALL: u64 = -1000_i64 as u64;
 
 impl VcpuThread {
-    /// Handles `exit` and tells what it was.
-    pub(super) fn dispatch(&mut self, exit: &Exit, timing: Timing) -> Result<ExitReason> {
-        Ok(match *exit {
-            Exit::Io { port, size, count, write } => self.port_io(port, size, count, write, timing),
+    /// Handles `exit` and puts what it was into `self.handled`: the commonest reasons directly, as a copy of what was
+    /// just written in pieces makes the CPU wait for all of them.
+    pub(super) fn dispatch(&mut self, exit: &Exit, timing: Timing) -> Result<()> {
+        match *exit {
+            Exit::Io { port, size, count, write } => {
+                let data = self.port_io(port, size, write, timing);
+                self.handled.reason = match write {
+                    true => ExitReason::IoOut { port, size, count, data },
+                    false => ExitReason::IoIn { port, size, count, data },
+                };
+            }
             Exit::Mmio { gpa, len, data, write: true } => {
                 let len = usize::from(len);
                 self.mmio_write(gpa, data.get(..len).unwrap_or(&data), timing);
-                ExitReason::MmioWrite { gpa, size: len as u8, data: u64::from_le_bytes(data) & mask(len) }
+                let data = u64::from_le_bytes(data) & mask(len);
+                self.handled.reason = ExitReason::MmioWrite { gpa, size: len as u8, data };
             }
             Exit::Mmio { gpa, len, write: false, .. } => {
                 let data = self.mmio_read(gpa, usize::from(len), timing);
                 self.vcpu.answer_mmio(data);
-                ExitReason::MmioRead { gpa, size: len, data: u64::from_le_bytes(data) & mask(len.into()) }
+                let data = u64::from_le_bytes(data) & mask(len.into());
+                self.handled.reason = ExitReason::MmioRead { gpa, size: len, data };
             }
+            _ => self.handled.reason = self.dispatch_rarer(exit, timing)?,
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn dispatch_rarer(&mut self, exit: &Exit, timing: Timing) -> Result<ExitReason> {
+        Ok(match *exit {
             Exit::ReadMsr { index, reason } => self.read_msr(index, reason, timing),
             Exit::WriteMsr { index, data, reason } => self.write_msr(index, data, reason, timing)?,
             Exit::Hypercall { number, arguments } => {
@@ -97,6 +114,8 @@ impl VcpuThread {
                 self.give_up("the CPU left the guest for a reason that KVM does not know");
                 ExitReason::Unknown { hardware_reason }
             }
+            // Those of `dispatch`.
+            Exit::Io { .. } | Exit::Mmio { .. } => ExitReason::Unlisted { number: u32::MAX },
             Exit::Other { number } => {
                 self.give_up("KVM left the guest for a reason that vmscope does not handle");
                 if FOREIGN_EXITS.iter().any(|(foreign, _)| *foreign == number) {
@@ -113,7 +132,8 @@ impl VcpuThread {
         self.machine.fail(Error::HostCannot { operation: "go on with this guest", why });
     }
 
-    fn port_io(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
+    /// Returns the first bytes of what was read or written.
+    fn port_io(&mut self, port: u16, size: u8, write: bool, timing: Timing) -> u64 {
         let now = timing.time;
         self.flush_old_console(now);
         let elements = usize::from(size.max(1));
@@ -147,11 +167,11 @@ impl VcpuThread {
         if matches!(port, 0x40..=0x43 | 0x61) {
             self.machine.timekeeper.poke();
         }
-        self.io_reason(port, size, count, write, timing)
+        self.io_in_exit(timing)
     }
 
-    /// The event's reason; what does not fit into it is recorded in events of its own.
-    fn io_reason(&mut self, port: u16, size: u8, count: u32, write: bool, timing: Timing) -> ExitReason {
+    /// As much of the data as fits into the exit's event; the rest is recorded in events of its own.
+    fn io_in_exit(&mut self, timing: Timing) -> u64 {
         let bytes = self.vcpu.io_data();
         let mut first = [0; IN_EXIT];
         let head = bytes.len().min(IN_EXIT);
@@ -164,11 +184,7 @@ impl VcpuThread {
                 self.lane.record_at(timing.time, Payload::Data(Data { offset, bytes }));
             }
         }
-        if write {
-            ExitReason::IoOut { port, size, count, data }
-        } else {
-            ExitReason::IoIn { port, size, count, data }
-        }
+        data
     }
 
     fn apply(&mut self, effect: PortEffect, now: u64) {
@@ -429,7 +445,8 @@ impl VcpuThread {
     /// Handles and records an exit of the instruction at a breakpoint; it was no time in the guest.
     fn handle_own(&mut self, exit: &Exit, timing: Timing) -> Result<()> {
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
-        let reason = self.dispatch(exit, timing)?;
+        self.dispatch(exit, timing)?;
+        let reason = self.handled.reason.clone();
         let own = trace_format::event::Exit { reason, rip, cpl, guest_ns: 0, handling_ns: 0 };
         self.lane.record_at(timing.time, Payload::Exit(own));
         Ok(())

@@ -50,8 +50,11 @@ pub(crate) struct VcpuThread {
     lane: Lane,
     /// Between `leave_guest` and `enter_guest` of the lane.
     recording: bool,
-    /// The exit that has been handled and is recorded when it is known how long that took, and its time.
-    unrecorded: Option<(u64, event::Exit)>,
+    /// The exit that was handled last, and its time, ns.
+    handled: event::Exit,
+    handled_ns: u64,
+    /// It is to be recorded when it is known how long that took.
+    unrecorded: bool,
     probes: Probes,
     activity: Activity,
     /// The run's generation when the thread last looked.
@@ -117,7 +120,15 @@ impl VcpuThread {
             requests,
             lane,
             recording: false,
-            unrecorded: None,
+            handled: event::Exit {
+                reason: ExitReason::Interrupted,
+                rip: 0,
+                cpl: 0,
+                guest_ns: 0,
+                handling_ns: 0,
+            },
+            handled_ns: 0,
+            unrecorded: false,
             probes: Probes::new(shared),
             activity,
             generation: 0,
@@ -224,14 +235,16 @@ impl VcpuThread {
         self.notice_changes(timing)?;
         self.machine.local_apic.after_exit(self, exit)?;
         let interrupted = *exit == Exit::Interrupted;
-        let reason = self.dispatch(exit, timing)?;
+        self.dispatch(exit, timing)?;
         if !interrupted {
             self.injected = None;
         }
         // Where a breakpoint bounces, the exit is in the guest's handler for it.
-        let rip = if let ExitReason::Probe { pc } = reason { pc } else { rip };
-        let Timing { time, guest_ns } = timing;
-        self.unrecorded = Some((time, event::Exit { reason, rip, cpl, guest_ns, handling_ns: 0 }));
+        self.handled.rip = if let ExitReason::Probe { pc } = self.handled.reason { pc } else { rip };
+        self.handled.cpl = cpl;
+        self.handled.guest_ns = timing.guest_ns;
+        self.handled_ns = timing.time;
+        self.unrecorded = true;
         Ok(())
     }
 
@@ -295,8 +308,9 @@ impl VcpuThread {
     /// Ends the handling of the last exit.
     fn close_exit(&mut self) {
         if self.recording {
-            self.lane.enter_guest(self.unrecorded.as_mut());
-            self.unrecorded = None;
+            let exit = self.unrecorded.then_some((self.handled_ns, &mut self.handled));
+            self.lane.enter_guest(exit);
+            self.unrecorded = false;
             self.recording = false;
         }
     }

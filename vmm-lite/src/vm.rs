@@ -54,7 +54,8 @@ pub struct Outcome {
     pub why: StopReason,
     /// How long it took, ns.
     pub duration_ns: u64,
-    /// What the host or the monitor could not do, for [`StopReason::HostError`].
+    /// What the host or the monitor could not do: why the run ended, for [`StopReason::HostError`]; otherwise something
+    /// that failed while it ended.
     pub failure: Option<Error>,
 }
 
@@ -225,8 +226,15 @@ impl Vm {
         let MachineState::Stopped { why } = machine.run.state() else {
             return Err(Error::WrongState { operation: "end the run", state: "goes on" });
         };
-        Ok(Outcome { why, duration_ns, failure: lock(&machine.failure).take() })
+        let failure = lock(&machine.failure).take().filter(|failure| is_why_it_ended(failure, &why));
+        Ok(Outcome { why, duration_ns, failure })
     }
+}
+
+/// Whether a run that ended like that ended because of `failure`. A vCPU may come to an instruction that KVM cannot do in
+/// the moment in which another ends the run otherwise; that is in the trace as its last exit, and nothing has failed.
+fn is_why_it_ended(failure: &Error, why: &StopReason) -> bool {
+    *why == StopReason::HostError || !matches!(failure, Error::InternalError(_))
 }
 
 fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {

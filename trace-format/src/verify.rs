@@ -51,17 +51,17 @@ pub fn verify(reader: &mut Reader) -> Result<Verification, Error> {
     for (index, declared) in summaries.iter().enumerate() {
         found.blocks += 1;
         let Some(block) = reader.block(index)? else { continue };
-        for &time in &block.times {
+        for time in block.times() {
             found.out_of_order += u64::from(time < last);
             last = time;
         }
         let mut actual = Summary { first_event: declared.first_event, ..Summary::default() };
-        block.events.iter().flatten().for_each(|event| actual.add(event));
+        block.known().for_each(|(_, event)| actual.add(event));
         found.events += u64::from(actual.count);
         found.lost = found.lost.saturating_add(actual.lost);
         // With events that this version does not know, only the times can be compared.
         let whole = actual.count == declared.count;
-        let times = (block.times.first().copied(), block.times.last().copied());
+        let times = (block.times().next(), block.times().last());
         let agrees = times == (Some(declared.first_time), Some(declared.last_time));
         found.wrong_summaries += u64::from(!agrees || whole && actual != *declared);
     }

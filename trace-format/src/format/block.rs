@@ -6,7 +6,7 @@ use super::section::{Content, Packer, Section, Unpacker};
 use super::summary::{Summary, vcpu_bit};
 use super::{MAX_BLOCK_EVENTS, MAX_BLOCK_SECTION, Malformed, varint};
 use crate::Error;
-use crate::event::Event;
+use crate::event::{Event, Payload, VcpuState};
 
 /// A block is closed when it holds this many bytes, uncompressed.
 const TARGET: usize = 64 << 10;
@@ -130,11 +130,53 @@ impl BlockWriter {
 /// A decoded block.
 #[derive(Debug, Default)]
 pub(crate) struct Decoded {
-    /// The time of each event, also of those that this version does not know.
-    pub(crate) times: Vec<u64>,
-    /// The events; `None` for one that this version does not know.
-    pub(crate) events: Vec<Option<Event>>,
+    /// Of an event that this version does not know only time and vCPU mean something.
+    events: Vec<Event>,
+    /// The places of those, in order.
+    unknown: Vec<u32>,
 }
+
+impl Decoded {
+    /// How many events there are, known and unknown.
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// How many of them this version does not know.
+    pub(crate) fn unknown(&self) -> usize {
+        self.unknown.len()
+    }
+
+    /// The event at a place; `None` beyond the end and for one that this version does not know.
+    #[inline]
+    pub(crate) fn get(&self, place: usize) -> Option<&Event> {
+        let known = self.unknown.is_empty() || self.unknown.binary_search(&(place as u32)).is_err();
+        self.events.get(place).filter(|_| known)
+    }
+
+    /// The events that this version knows, with their places.
+    #[inline]
+    pub(crate) fn known(&self) -> impl Iterator<Item = (usize, &Event)> {
+        let mut unknown = self.unknown.iter().peekable();
+        self.events
+            .iter()
+            .enumerate()
+            .filter(move |(place, _)| unknown.next_if(|&&unknown| unknown as usize == *place).is_none())
+    }
+
+    /// The time of each event, also of those that this version does not know.
+    pub(crate) fn times(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.events.iter().map(|event| event.time)
+    }
+
+    /// The place of the first event at `time` or later.
+    pub(crate) fn at_time(&self, time: u64) -> usize {
+        self.events.partition_point(|event| event.time < time)
+    }
+}
+
+/// What is in a place for an event before it is decoded.
+const BLANK: Event = Event { time: 0, vcpu: 0, payload: Payload::State(VcpuState::Created) };
 
 /// Decodes blocks, one after the other.
 pub(crate) struct BlockReader {
@@ -147,15 +189,13 @@ impl BlockReader {
         Ok(Self { unpacker: Unpacker::new()?, sections: Default::default() })
     }
 
-    /// Decodes `body` into `out`, which is cleared first. After an error `out` holds nothing of use.
+    /// Decodes `body` into `out`, whose memory is used again. After an error `out` holds nothing of use.
     pub(crate) fn decode(
         &mut self,
         summary: &Summary,
         mut body: &[u8],
         out: &mut Decoded,
     ) -> Result<(), Malformed> {
-        out.times.clear();
-        out.events.clear();
         self.sections.iter_mut().for_each(Vec::clear);
         while !body.is_empty() {
             let section = Section::take(&mut body)?;
@@ -165,26 +205,27 @@ impl BlockReader {
             }
         }
         let mut lanes = self.lanes(summary)?;
+        out.unknown.clear();
         // Each event takes two bytes or more, so that memory is bounded by the data that is there.
-        let count = summary.count as usize;
-        out.times.reserve(count);
-        out.events.reserve(count);
-        let mut put = |lane: &mut LaneReader<'_>| {
-            let (time, payload) = lane.take()?;
-            out.times.push(time);
-            out.events.push(payload.map(|payload| Event { time, vcpu: lane.vcpu, payload }));
+        out.events.resize(summary.count as usize, BLANK);
+        let unknown = &mut out.unknown;
+        let mut put = |lane: &mut LaneReader<'_>, place: usize, event: &mut Event| {
+            if !lane.take(event)? {
+                unknown.push(place as u32);
+            }
             Ok(())
         };
         if let [lane] = lanes.as_mut_slice() {
-            return (0..count).try_for_each(|_| put(lane));
+            return out.events.iter_mut().enumerate().try_for_each(|(place, event)| put(lane, place, event));
         }
         let mut index = [u8::MAX; 256];
         for (n, lane) in lanes.iter().enumerate() {
-            index[usize::from(lane.vcpu)] = n as u8;
+            index[usize::from(lane.vcpu())] = n as u8;
         }
-        for vcpu in &self.sections[usize::from(id::ORDER)] {
+        let order = &self.sections[usize::from(id::ORDER)];
+        for (place, (event, vcpu)) in out.events.iter_mut().zip(order).enumerate() {
             let lane = lanes.get_mut(usize::from(index[usize::from(*vcpu)]));
-            put(lane.ok_or(Malformed("event of a vCPU without a lane"))?)?;
+            put(lane.ok_or(Malformed("event of a vCPU without a lane"))?, place, event)?;
         }
         Ok(())
     }
@@ -204,7 +245,7 @@ impl BlockReader {
                 (field()?, field()?, field()?, field()?, field()?, field()?);
             let vcpu = u8::try_from(vcpu)
                 .ok()
-                .filter(|&vcpu| vcpu_bit(vcpu) != 0 && lanes.last().is_none_or(|lane| lane.vcpu < vcpu))
+                .filter(|&vcpu| vcpu_bit(vcpu) != 0 && lanes.last().is_none_or(|lane| lane.vcpu() < vcpu))
                 .ok_or(Malformed("vCPU of a lane"))?;
             let others = count.checked_sub(exits).ok_or(Malformed("more exits than events in a lane"))?;
             total += u64::from(count);

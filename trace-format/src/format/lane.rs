@@ -6,7 +6,7 @@
 use super::column::{self, BitReader, BitWriter, Mean};
 use super::payload::{self, Deltas, Encoder, Times, Timing};
 use super::{Malformed, varint};
-use crate::event::{Event, Payload};
+use crate::event::Event;
 
 /// What the times of a lane's events are predicted from.
 struct Clock {
@@ -108,7 +108,7 @@ impl LaneWriter {
 
 /// Reads a lane. Its slices are exactly this lane's part of the sections.
 pub(crate) struct LaneReader<'a> {
-    pub(crate) vcpu: u8,
+    vcpu: u8,
     events: &'a [u8],
     waits: &'a [u8],
     steps: &'a [u8],
@@ -129,9 +129,13 @@ impl<'a> LaneReader<'a> {
         Self { vcpu, events, waits, steps, guests, handlings, durations, bits, clock, deltas }
     }
 
-    /// Takes the next event: its time, and what it is unless this version does not know it.
+    pub(crate) const fn vcpu(&self) -> u8 {
+        self.vcpu
+    }
+
+    /// Takes the next event into `event`. False for one that this version does not know: of that, `event` has the time.
     #[inline]
-    pub(crate) fn take(&mut self) -> Result<(u64, Option<Payload>), Malformed> {
+    pub(crate) fn take(&mut self, event: &mut Event) -> Result<bool, Malformed> {
         let (&tag, rest) = self.events.split_first().ok_or(Malformed("fewer events than declared"))?;
         self.events = rest;
         let length = varint::take_u32(&mut self.events).ok_or(Malformed("event length"))?;
@@ -161,6 +165,7 @@ impl<'a> LaneReader<'a> {
             Timing::Plain => clock.last.wrapping_add(column::take(&mut self.steps, bits)?),
         };
         clock.last = time;
-        Ok((time, payload::decode(tag, bytes, times, &mut self.deltas)?))
+        (event.time, event.vcpu) = (time, self.vcpu);
+        payload::decode(tag, bytes, times, &mut self.deltas, &mut event.payload)
     }
 }

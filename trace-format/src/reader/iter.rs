@@ -62,11 +62,12 @@ impl Iterator for Forward<'_> {
                 }
                 continue;
             };
-            if let Some(event) = block.events.get(self.next) {
+            if self.next < block.len() {
                 let number = first + self.next as u64;
+                let event = block.get(self.next).cloned();
                 self.next += 1;
                 if let Some(event) = event {
-                    return Some(Ok((number, event.clone())));
+                    return Some(Ok((number, event)));
                 }
             } else {
                 self.cursor.decoded = None;
@@ -106,10 +107,10 @@ impl Iterator for Backward<'_> {
                 }
                 continue;
             };
-            self.end = self.end.min(block.events.len());
+            self.end = self.end.min(block.len());
             if let Some(place) = self.end.checked_sub(1) {
                 self.end = place;
-                if let Some(event) = &block.events[place] {
+                if let Some(event) = block.get(place) {
                     return Some(Ok((first + place as u64, event.clone())));
                 }
             } else {

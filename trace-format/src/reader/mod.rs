@@ -168,7 +168,7 @@ impl Reader {
             return Ok(summary.first_event);
         }
         let within = match self.block(index)? {
-            Some(block) => block.times.partition_point(|&t| t < time) as u64,
+            Some(block) => block.at_time(time) as u64,
             None => 0,
         };
         Ok(summary.first_event + within)
@@ -181,7 +181,7 @@ impl Reader {
     /// If the file cannot be read.
     pub fn event(&mut self, number: u64) -> Result<Option<Event>, Error> {
         let Some((index, within)) = self.locate(number) else { return Ok(None) };
-        Ok(self.block(index)?.and_then(|block| block.events.get(within).cloned().flatten()))
+        Ok(self.block(index)?.and_then(|block| block.get(within).cloned()))
     }
 
     /// Shows every event to `f`, with its number. For a whole trace this is faster than [`forward`](Self::forward),
@@ -194,8 +194,7 @@ impl Reader {
         for index in 0..self.blocks.len() {
             let first = self.blocks[index].entry.summary.first_event;
             if let Some(block) = self.block(index)? {
-                let numbered = (first..).zip(&block.events);
-                numbered.for_each(|(number, event)| event.iter().for_each(|event| f(number, event)));
+                block.known().for_each(|(place, event)| f(first + place as u64, event));
             }
         }
         Ok(())
@@ -233,8 +232,7 @@ impl Reader {
         match self.load(&entry, &mut decoded)? {
             Ok(()) => {
                 if self.blocks[index].state == State::Unread {
-                    self.unknown_events +=
-                        decoded.events.iter().filter(|event| event.is_none()).count() as u64;
+                    self.unknown_events += decoded.unknown() as u64;
                     self.blocks[index].state = State::Intact;
                 }
                 let decoded = Arc::new(decoded);

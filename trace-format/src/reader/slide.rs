@@ -13,10 +13,11 @@ impl Reader {
                 continue;
             }
             let Some(block) = self.block(index)? else { continue };
-            let slide = block.events.iter().flatten().rev().find_map(|event| match &event.payload {
+            let slides = block.known().filter_map(|(_, event)| match &event.payload {
                 Payload::Slide(slide) => Some(slide.slide),
                 _ => None,
             });
+            let slide = slides.last();
             if let (Some(slide), Some(header)) = (slide, &mut self.header) {
                 header.symbols.set_slide(slide);
             }

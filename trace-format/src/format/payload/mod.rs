@@ -170,19 +170,20 @@ pub(crate) fn encode(
     Ok(())
 }
 
-/// Decodes the structure in `bytes`. `None` is an event that this version does not know, by its tag or by a code within
-/// it.
+/// Decodes the structure in `bytes` into `out`. False, and `out` as it was, for an event that this version does not know,
+/// by its tag or by a code within it.
 #[inline]
 pub(crate) fn decode(
     tag: u8,
     bytes: &[u8],
     times: Times,
     deltas: &mut Deltas,
-) -> Result<Option<Payload>, Malformed> {
+    out: &mut Payload,
+) -> Result<bool, Malformed> {
     if matches!(Timing::of(tag), Timing::Exit) {
-        return exit::decode(tag, bytes, times, &mut deltas.exits);
+        return exit::decode(tag, bytes, times, &mut deltas.exits, out);
     }
-    Ok(match tag {
+    let payload = match tag {
         tag::TRAP => trap::decode(bytes, &mut deltas.traps)?.map(Payload::Trap),
         tag::TRAP_RETURN => {
             Some(Payload::TrapReturn(trap::decode_return(bytes, times.duration, &mut deltas.traps)?))
@@ -216,7 +217,12 @@ pub(crate) fn decode(
         tag::SCREEN => screen::decode(bytes)?.map(Payload::Screen),
         tag::SLIDE => Some(Payload::Slide(run::decode_slide(bytes)?)),
         _ => None,
-    })
+    };
+    let known = payload.is_some();
+    if let Some(payload) = payload {
+        *out = payload;
+    }
+    Ok(known)
 }
 
 /// Collects a payload's structures.

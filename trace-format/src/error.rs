@@ -46,6 +46,9 @@ pub enum Error {
     /// The compressor failed.
     #[error("cannot compress a part of the trace")]
     Compress(#[source] io::Error),
+    /// No thread to read with could be started.
+    #[error("cannot start a thread that reads the trace")]
+    Thread(#[source] io::Error),
     /// An event's fields could not be encoded.
     #[error("cannot encode a {what}")]
     #[allow(missing_docs)]

@@ -9,9 +9,11 @@
 mod streams;
 
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use streams::Stream;
+use trace_format::reader::BlockEvents;
 use trace_format::{Event, Header, Reader, Report, Writer};
 
 /// Each figure is the best of this many runs.
@@ -21,8 +23,8 @@ fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     println!(
-        "{:<22} {:>9} {:>8} {:>8} {:>10} {:>10} {:>10}",
-        "stream", "events", "B/event", "timing", "encode", "decode", "report"
+        "{:<22} {:>9} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10}",
+        "stream", "events", "B/event", "timing", "encode", "decode", "all cores", "report"
     );
     let files: Vec<&String> = arguments.iter().filter(|argument| argument.ends_with(".vmt")).collect();
     for file in &files {
@@ -49,18 +51,34 @@ fn measure(stream: &Stream) {
         reader.for_each(|_, event| sum = sum.wrapping_add(black_box(event).time)).unwrap();
         black_box(sum);
     });
+    let on_all_cores = best(|| {
+        let mut reader = Reader::from_bytes(file.clone()).unwrap();
+        let sum = |block: BlockEvents<'_>| {
+            block.iter().fold(0u64, |sum, (_, e)| sum.wrapping_add(black_box(e).time))
+        };
+        let ended = reader.read_blocks(
+            |_| true,
+            sum,
+            |sum| {
+                black_box(sum);
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        assert!(ended.unwrap().is_continue());
+    });
     let reporting = best(|| {
         let mut reader = Reader::from_bytes(file.clone()).unwrap();
         black_box(Report::of(&mut reader).unwrap());
     });
     println!(
-        "{:<22} {:>9} {:>8.3} {:>8.3} {:>8.1} M {:>8.1} M {:>8.1} M",
+        "{:<22} {:>9} {:>8.3} {:>8.3} {:>8.1} M {:>8.1} M {:>8.1} M {:>8.1} M",
         stream.name,
         stream.events.len(),
         file.len() as f64 / count,
         stream.entropy,
         count / encoding / 1e6,
         count / decoding / 1e6,
+        count / on_all_cores / 1e6,
         count / reporting / 1e6,
     );
 }

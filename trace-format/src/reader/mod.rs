@@ -3,7 +3,9 @@
 mod cache;
 mod damage;
 mod iter;
+mod load;
 mod open;
+mod parallel;
 mod scan;
 mod slide;
 mod source;
@@ -12,13 +14,14 @@ use std::sync::{Arc, LazyLock};
 
 pub use damage::{Damage, DamageKind};
 pub use iter::{Backward, Forward};
+pub use parallel::BlockEvents;
 
 use self::cache::Cache;
+use self::load::Loader;
 use self::source::Source;
 use crate::event::Event;
 use crate::format::PROLOGUE;
-use crate::format::block::{BlockReader, Decoded};
-use crate::format::frame::{self, Head};
+use crate::format::block::Decoded;
 use crate::format::index::Entry;
 use crate::format::section::Unpacker;
 use crate::format::summary::Summary;
@@ -49,8 +52,11 @@ pub struct Reader {
     unknown_frames: u64,
     unknown_events: u64,
     unpacker: Unpacker,
-    decoder: BlockReader,
+    loader: Loader,
     cache: Cache,
+    /// For blocks that are read once.
+    scratch: Decoded,
+    /// For the parts of the file that are no blocks.
     buffer: Vec<u8>,
 }
 
@@ -184,17 +190,31 @@ impl Reader {
         Ok(self.block(index)?.and_then(|block| block.get(within).cloned()))
     }
 
-    /// Shows every event to `f`, with its number. For a whole trace this is faster than [`forward`](Self::forward),
-    /// which has to clone each.
+    /// Shows every event to `f`, with its number and in order. For a whole trace this is faster than
+    /// [`forward`](Self::forward), which has to clone each. What need not see all events one after the other is faster
+    /// still with [`read_blocks`](Self::read_blocks).
     ///
     /// # Errors
     ///
     /// If the file cannot be read.
     pub fn for_each(&mut self, mut f: impl FnMut(u64, &Event)) -> Result<(), Error> {
         for index in 0..self.blocks.len() {
-            let first = self.blocks[index].entry.summary.first_event;
-            if let Some(block) = self.block(index)? {
+            let Block { entry, state } = &self.blocks[index];
+            let (entry, state) = (*entry, *state);
+            let first = entry.summary.first_event;
+            if state == State::Damaged {
+                continue;
+            }
+            if let Some(block) = self.cache.get(index) {
                 block.known().for_each(|(place, event)| f(first + place as u64, event));
+                continue;
+            }
+            let outcome = self.loader.load(&self.source, &entry, &mut self.scratch)?;
+            let outcome = outcome.map(|()| self.scratch.unknown());
+            let intact = outcome.is_ok();
+            self.note(index, outcome);
+            if intact {
+                self.scratch.known().for_each(|(place, event)| f(first + place as u64, event));
             }
         }
         Ok(())
@@ -229,52 +249,41 @@ impl Reader {
         }
         let entry = *entry;
         let mut decoded = self.cache.make_room();
-        match self.load(&entry, &mut decoded)? {
-            Ok(()) => {
-                if self.blocks[index].state == State::Unread {
-                    self.unknown_events += decoded.unknown() as u64;
-                    self.blocks[index].state = State::Intact;
-                }
-                let decoded = Arc::new(decoded);
-                self.cache.put(index, Arc::clone(&decoded));
-                Ok(Some(decoded))
+        let outcome = self.loader.load(&self.source, &entry, &mut decoded)?;
+        let outcome = outcome.map(|()| decoded.unknown());
+        let intact = outcome.is_ok();
+        self.note(index, outcome);
+        if !intact {
+            return Ok(None);
+        }
+        let decoded = Arc::new(decoded);
+        self.cache.put(index, Arc::clone(&decoded));
+        Ok(Some(decoded))
+    }
+
+    /// Takes note of what block `index` turned out to be: how many events in it this version does not know, or that it is
+    /// damaged. It is counted once.
+    fn note(&mut self, index: usize, outcome: Result<usize, DamageKind>) {
+        let Some(block) = self.blocks.get_mut(index) else { return };
+        if block.state != State::Unread {
+            return;
+        }
+        match outcome {
+            Ok(unknown) => {
+                self.unknown_events += unknown as u64;
+                block.state = State::Intact;
             }
             Err(kind) => {
-                self.blocks[index].state = State::Damaged;
+                block.state = State::Damaged;
                 self.damage.push(Damage {
-                    offset: entry.offset,
-                    length: entry.length.into(),
+                    offset: block.entry.offset,
+                    length: block.entry.length.into(),
                     kind,
-                    events_lost: Some(entry.summary.count.into()),
+                    events_lost: Some(block.entry.summary.count.into()),
                 });
-                Ok(None)
             }
         }
     }
-
-    fn load(&mut self, entry: &Entry, out: &mut Decoded) -> Result<Result<(), DamageKind>, Error> {
-        self.source.read_vec(entry.offset, entry.length as usize, &mut self.buffer)?;
-        let Some(body) = body_of(&self.buffer, frame::kind::BLOCK, entry) else {
-            return Ok(Err(DamageKind::Checksum));
-        };
-        Ok(self
-            .decoder
-            .decode(&entry.summary, body, out)
-            .map_err(|malformed| DamageKind::Malformed(malformed.0)))
-    }
-}
-
-/// The body of the frame of `kind` in `bytes`, if it is the intact one that `entry` means.
-fn body_of<'a>(bytes: &'a [u8], kind: u16, entry: &Entry) -> Option<&'a [u8]> {
-    let (head, rest) = bytes.split_first_chunk()?;
-    let head = Head::parse(head)?;
-    let (summary, body) = rest.split_at_checked(head.summary.into())?;
-    (head.kind == kind
-        && head.is_intact(summary)
-        && Summary::parse(summary) == Some(entry.summary)
-        && body.len() == head.body as usize
-        && crc32fast::hash(body) == head.body_crc)
-        .then_some(body)
 }
 
 impl std::fmt::Debug for Reader {

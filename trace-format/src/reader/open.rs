@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
+use super::load::Loader;
 use super::scan::{self, Found, Frame};
 use super::source::Source;
 use super::{Block, Cache, Damage, DamageKind, Reader, State};
 use crate::Error;
-use crate::format::block::BlockReader;
+use crate::format::block::Decoded;
 use crate::format::frame::{self, HEAD};
 use crate::format::index::{self, Entry, Finish};
 use crate::format::section::Unpacker;
@@ -50,8 +51,9 @@ impl Reader {
             unknown_frames: 0,
             unknown_events: 0,
             unpacker: Unpacker::new().map_err(Error::Compress)?,
-            decoder: BlockReader::new().map_err(Error::Compress)?,
+            loader: Loader::new().map_err(Error::Compress)?,
             cache: Cache::default(),
+            scratch: Decoded::default(),
             buffer: Vec::new(),
         };
         reader.read_prologue()?;

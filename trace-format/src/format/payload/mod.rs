@@ -184,11 +184,11 @@ pub(crate) fn decode(
         return exit::decode(tag, bytes, times, &mut deltas.exits, out);
     }
     let payload = match tag {
-        tag::TRAP => trap::decode(bytes, &mut deltas.traps)?.map(Payload::Trap),
+        tag::TRAP => return trap::decode(bytes, &mut deltas.traps, out),
         tag::TRAP_RETURN => {
             Some(Payload::TrapReturn(trap::decode_return(bytes, times.duration, &mut deltas.traps)?))
         }
-        tag::WALK => walk::decode(bytes, &mut deltas.walks)?.map(Payload::Walk),
+        tag::WALK => return walk::decode(bytes, &mut deltas.walks, out),
         tag::PAGE_TABLE_WRITE => {
             Some(Payload::PageTableWrite(memory::decode_write(bytes, &mut deltas.memory)?))
         }

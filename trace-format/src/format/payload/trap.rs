@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::code::Code;
 use super::{Encoded, Encoder, Malformed, delta, take, undelta};
-use crate::event::{Trap, TrapClass, TrapReturn};
+use crate::event::{Payload, Trap, TrapClass, TrapReturn};
 
 /// Traps of one vector on one vCPU resemble each other.
 #[derive(Clone, Copy, Default)]
@@ -64,7 +64,8 @@ pub(super) fn encode(trap: &Trap, deltas: &mut Deltas, e: &mut Encoder) -> Encod
     })
 }
 
-pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas) -> Result<Option<Trap>, Malformed> {
+/// Decodes a trap into `out`; false, and `out` as it was, for one that this version does not know.
+pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas, out: &mut Payload) -> Result<bool, Malformed> {
     let v: Entry = take(&mut bytes)?;
     let last = &mut deltas.vectors[usize::from(v.vector % 32)];
     let id = undelta(v.id, &mut deltas.id);
@@ -73,9 +74,10 @@ pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas) -> Result<Option<Tra
     let rsp = undelta(v.rsp, &mut last.rsp);
     let handler = undelta(v.handler, &mut last.handler);
     let cr2 = v.cr2.map(|cr2| undelta(cr2, &mut last.cr2));
-    let Some(class) = TrapClass::from_code(v.class) else { return Ok(None) };
+    let Some(class) = TrapClass::from_code(v.class) else { return Ok(false) };
     let Entry { vector, shared_by, cs, cpl, .. } = v;
-    Ok(Some(Trap { id, vector, shared_by, class, code, rip, cs, cpl, rsp, handler, cr2 }))
+    *out = Payload::Trap(Trap { id, vector, shared_by, class, code, rip, cs, cpl, rsp, handler, cr2 });
+    Ok(true)
 }
 
 pub(super) fn encode_return(back: &TrapReturn, deltas: &mut Deltas, e: &mut Encoder) -> Encoded {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::code::Code;
 use super::{Encoded, Encoder, Malformed, delta, take, undelta};
 use crate::event::{
-    Access, HostMapping, Level, PagingMode, Permissions, Walk, WalkCause, WalkFault, WalkOutcome,
+    Access, HostMapping, Level, PagingMode, Payload, Permissions, Walk, WalkCause, WalkFault, WalkOutcome,
 };
 
 /// Bits 12 to 51 of an entry of 64 bits (SDM vol. 3, table 5-20).
@@ -149,7 +149,8 @@ pub(super) fn encode(walk: &Walk, deltas: &mut Deltas, e: &mut Encoder) -> Encod
     }
 }
 
-pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas) -> Result<Option<Walk>, Malformed> {
+/// Decodes a walk into `out`; false, and `out` as it was, for one that this version does not know.
+pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas, out: &mut Payload) -> Result<bool, Malformed> {
     let bytes = &mut bytes;
     let head: Head = take(bytes)?;
     let cr3 = undelta(head.cr3, &mut deltas.cr3);
@@ -188,9 +189,10 @@ pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas) -> Result<Option<Wal
     let (Some(cause), Some(mode), Some(outcome)) =
         (WalkCause::from_code(head.cause), PagingMode::from_code(head.mode), outcome)
     else {
-        return Ok(None);
+        return Ok(false);
     };
-    Ok(Some(Walk { cause, cr3, mode, gva, access: access_of(head.access), levels, outcome }))
+    *out = Payload::Walk(Walk { cause, cr3, mode, gva, access: access_of(head.access), levels, outcome });
+    Ok(true)
 }
 
 fn access_bits(access: Access) -> u8 {

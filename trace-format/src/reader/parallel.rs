@@ -1,0 +1,223 @@
+//! Reading many blocks on all cores.
+
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use super::load::Loader;
+use super::{DamageKind, Reader, State};
+use crate::event::Event;
+use crate::format::block::Decoded;
+use crate::format::index::Entry;
+use crate::format::summary::Summary;
+use crate::{Error, Header};
+
+/// More threads than this wait for the one that takes the results.
+const MOST_THREADS: usize = 16;
+/// How many results of one thread may wait to be taken.
+const WAITING: usize = 2;
+
+/// The events of one block.
+#[derive(Clone, Copy)]
+pub struct BlockEvents<'a> {
+    /// What the trace says about itself.
+    pub header: &'a Header,
+    /// What the block's head says.
+    pub summary: &'a Summary,
+    decoded: &'a Decoded,
+}
+
+impl<'a> BlockEvents<'a> {
+    /// The events with their numbers, in order, without those that this version does not know.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &'a Event)> + use<'a> {
+        let first = self.summary.first_event;
+        self.decoded.known().map(move |(place, event)| (first + place as u64, event))
+    }
+}
+
+/// What a thread made of a block.
+type Outcome<T> = Result<Result<(usize, T), DamageKind>, Error>;
+
+impl Reader {
+    /// Reads the blocks for which `wanted` is true, on as many threads as there are cores: `read` makes something of each,
+    /// and `take` gets that on the calling thread, in the order of the blocks. Nothing is made of a damaged block, whatever
+    /// came before the damage. Memory is that of a few decoded blocks and results for each core.
+    ///
+    /// Returns what `take` broke off with.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or no thread be started.
+    pub fn read_blocks<T: Send, B>(
+        &mut self,
+        wanted: impl Fn(&Summary) -> bool,
+        read: impl Fn(BlockEvents<'_>) -> T + Sync,
+        mut take: impl FnMut(T) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Error> {
+        let blocks = self.blocks.iter().enumerate();
+        let wanted: Vec<(usize, Entry)> = blocks
+            .filter(|(_, block)| block.state != State::Damaged && wanted(&block.entry.summary))
+            .map(|(index, block)| (index, block.entry))
+            .collect();
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = cores.min(MOST_THREADS).min(wanted.len());
+        let header = self.header();
+        let mut noted = Vec::new();
+        let source = &self.source;
+        let work = |entry: &Entry, loader: &mut Loader, decoded: &mut Decoded| -> Outcome<T> {
+            Ok(loader.load(source, entry, decoded)?.map(|()| {
+                let events = BlockEvents { header, summary: &entry.summary, decoded };
+                (events.decoded.unknown(), read(events))
+            }))
+        };
+        let mut take = |index: usize, outcome: Outcome<T>| -> Result<ControlFlow<B>, Error> {
+            let (note, made) = match outcome? {
+                Ok((unknown, made)) => (Ok(unknown), Some(made)),
+                Err(kind) => (Err(kind), None),
+            };
+            noted.push((index, note));
+            Ok(made.map_or(ControlFlow::Continue(()), &mut take))
+        };
+        let ended = if threads < 2 {
+            one_by_one(&wanted, work, &mut take)
+        } else {
+            in_turns(&wanted, threads, work, &mut take)
+        };
+        noted.into_iter().for_each(|(index, note)| self.note(index, note));
+        ended
+    }
+}
+
+fn one_by_one<T, B>(
+    wanted: &[(usize, Entry)],
+    work: impl Fn(&Entry, &mut Loader, &mut Decoded) -> Outcome<T>,
+    take: &mut impl FnMut(usize, Outcome<T>) -> Result<ControlFlow<B>, Error>,
+) -> Result<ControlFlow<B>, Error> {
+    let mut loader = Loader::new().map_err(Error::Compress)?;
+    let mut decoded = Decoded::default();
+    for (index, entry) in wanted {
+        if let ControlFlow::Break(with) = take(*index, work(entry, &mut loader, &mut decoded))? {
+            return Ok(ControlFlow::Break(with));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Thread `n` of `threads` reads the blocks `n`, `n + threads` and so on, and has a channel of its own. So results come in
+/// order without being sorted, and no thread gets far ahead.
+fn in_turns<T: Send, B>(
+    wanted: &[(usize, Entry)],
+    threads: usize,
+    work: impl Fn(&Entry, &mut Loader, &mut Decoded) -> Outcome<T> + Sync,
+    take: &mut impl FnMut(usize, Outcome<T>) -> Result<ControlFlow<B>, Error>,
+) -> Result<ControlFlow<B>, Error> {
+    let work = &work;
+    let worker = |first: usize, results: &SyncSender<Outcome<T>>| {
+        let mut decoded = Decoded::default();
+        let mut loader = match Loader::new() {
+            Ok(loader) => loader,
+            Err(error) => return drop(results.send(Err(Error::Compress(error)))),
+        };
+        for (_, entry) in wanted.iter().skip(first).step_by(threads) {
+            // Nobody listens any more after an error or a break.
+            if results.send(work(entry, &mut loader, &mut decoded)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let mut channels = Vec::new();
+        for first in 0..threads {
+            let (sender, receiver) = sync_channel(WAITING);
+            thread::Builder::new()
+                .name("trace-reader".to_owned())
+                .spawn_scoped(scope, move || worker(first, &sender))
+                .map_err(Error::Thread)?;
+            channels.push(receiver);
+        }
+        for ((index, _), channel) in wanted.iter().zip(channels.iter().cycle()) {
+            // A thread that is gone has panicked, and the scope panics with it.
+            let Ok(outcome) = channel.recv() else { break };
+            if let ControlFlow::Break(with) = take(*index, outcome)? {
+                return Ok(ControlFlow::Break(with));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Writer;
+    use crate::event::{Payload, VcpuState};
+
+    const EVENTS: u64 = 100_000;
+
+    fn trace() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), &Header::default()).unwrap();
+        for time in 0..EVENTS {
+            let vcpu = u8::from(time >= EVENTS / 2);
+            writer.append(&Event { time, vcpu, payload: Payload::State(VcpuState::Running) }).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn results_come_in_order_and_only_from_wanted_blocks() {
+        let mut reader = Reader::from_bytes(trace()).unwrap();
+        let mut numbers = Vec::new();
+        let read = |events: BlockEvents<'_>| {
+            events.iter().inspect(|(n, e)| assert_eq!(*n, e.time)).map(|(n, _)| n).collect::<Vec<_>>()
+        };
+        let ended = reader.read_blocks(
+            |_| true,
+            read,
+            |part| {
+                numbers.extend(part);
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        assert!(ended.unwrap().is_continue());
+        assert!(numbers.into_iter().eq(0..EVENTS));
+        let wanted = |summary: &Summary| summary.has_vcpu(1);
+        let mut blocks = 0;
+        let ended = reader.read_blocks(
+            wanted,
+            |events| events.summary.has_vcpu(1),
+            |has| {
+                blocks += 1;
+                assert!(has);
+                if blocks == 2 { ControlFlow::Break("enough") } else { ControlFlow::Continue(()) }
+            },
+        );
+        assert_eq!(ended.unwrap(), ControlFlow::Break("enough"));
+        assert_eq!(blocks, 2);
+    }
+
+    #[test]
+    fn a_damaged_block_is_reported_and_nothing_made_of_it() {
+        let mut bytes = trace();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let mut reader = Reader::from_bytes(bytes).unwrap();
+        let mut events = 0;
+        let count = |block: BlockEvents<'_>| block.iter().count() as u64;
+        for _ in 0..2 {
+            events = 0;
+            let ended = reader.read_blocks(
+                |_| true,
+                count,
+                |n| {
+                    events += n;
+                    ControlFlow::<()>::Continue(())
+                },
+            );
+            assert!(ended.unwrap().is_continue());
+        }
+        let damage = reader.damage();
+        assert_eq!(damage.len(), 1, "counted once: {damage:?}");
+        assert_eq!(events + damage[0].events_lost.unwrap(), EVENTS);
+    }
+}

@@ -66,12 +66,18 @@ impl<'a> BitReader<'a> {
         Self { bytes, at: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, bits: u32) -> Option<u64> {
         if bits > 32 {
-            let low = self.take(32)?;
-            return Some(low | self.take(bits - 32)? << 32);
+            let low = self.take_few(32)?;
+            return Some(low | self.take_few(bits - 32)? << 32);
         }
+        self.take_few(bits)
+    }
+
+    /// At most 32 bits.
+    #[inline(always)]
+    fn take_few(&mut self, bits: u32) -> Option<u64> {
         let end = self.at + bits as usize;
         if end > self.bytes.len() * 8 {
             return None;
@@ -101,7 +107,7 @@ pub(crate) fn put(symbols: &mut Vec<u8>, bits: &mut BitWriter, value: u64) {
 }
 
 /// Takes the next value of a plane.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(symbols: &mut &[u8], bits: &mut BitReader<'_>) -> Result<u64, Malformed> {
     let (&symbol, rest) = symbols.split_first().ok_or(Malformed("timing column is too short"))?;
     *symbols = rest;
@@ -134,7 +140,7 @@ impl Mean {
     }
 
     /// The value for which `stored` was stored.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self, stored: u64) -> u64 {
         let residual = unzigzag(stored);
         let value = (self.scaled >> 4).wrapping_add(residual as u64);
@@ -142,7 +148,7 @@ impl Mean {
         value
     }
 
-    #[inline]
+    #[inline(always)]
     fn learn(&mut self, value: u64, residual: i64) {
         /// Far beyond any time; keeps the arithmetic within 64 bits.
         const CEILING: u64 = 1 << 56;

@@ -10,13 +10,24 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a number from the front of `bytes`; `None` if it is cut off or longer than 64 bits.
-#[inline]
+#[inline(always)]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(first.into());
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Some(first.into())
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            Some(u64::from(first & 0x7f) | u64::from(second) << 7)
+        }
+        _ => take_longer(bytes),
     }
+}
+
+/// Of any length.
+#[inline(never)]
+fn take_longer(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for (i, &byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);
@@ -26,7 +37,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
         }
         value |= bits << shift;
         if byte < 0x80 {
-            *bytes = &bytes[i + 1..];
+            *bytes = bytes.get(i + 1..)?;
             return Some(value);
         }
     }

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::{Encoded, Encoder, Malformed, Times, delta, take, undelta};
+use super::{Encoded, Encoder, Malformed, Times, delta, quick, take, undelta};
 use crate::event::{Exit, ExitReason, MsrDirection, Payload};
 
 mod tag {
@@ -59,7 +59,7 @@ impl Default for Deltas {
 }
 
 /// The fields that every exit begins with.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct At {
     /// From the last exit for this reason.
     rip: i64,
@@ -67,7 +67,7 @@ struct At {
 }
 
 /// Ports; `address` and `data` are differences from the last exit for this reason.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Port {
     address: i64,
     size: u8,
@@ -75,14 +75,14 @@ struct Port {
     data: i64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Mmio {
     address: i64,
     size: u8,
     data: i64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Msr {
     address: i64,
     data: i64,
@@ -142,6 +142,13 @@ struct MemoryFault {
 struct Exception {
     vector: u32,
     error_code: u32,
+}
+
+quick! {
+    At { rip: signed, cpl: byte }
+    Port { address: signed, size: byte, count: number, data: signed }
+    Mmio { address: signed, size: byte, data: signed }
+    Msr { address: signed, data: signed, reason: number, failed: truth }
 }
 
 pub(super) fn tag_of(reason: &ExitReason) -> u8 {
@@ -247,14 +254,14 @@ pub(super) fn decode(
     }
     let bytes = &mut bytes;
     let last = &mut deltas.0[usize::from(tag & 63)];
-    let at: At = take(bytes)?;
+    let at = At::take(bytes)?;
     let rip = undelta(at.rip, &mut last.rip);
     // A closure, so that each reason is written straight to where it belongs: moving 200 bytes twice shows.
     let (cpl, guest_ns, handling_ns) = (at.cpl, times.guest, times.handling);
     let mut put = |reason| *out = Payload::Exit(Exit { reason, rip, cpl, guest_ns, handling_ns });
     match tag {
         tag::IO_IN | tag::IO_OUT => {
-            let v: Port = take(bytes)?;
+            let v = Port::take(bytes)?;
             let port = undelta(v.address, &mut last.address) as u16;
             let (size, count, data) = (v.size, v.count, undelta(v.data, &mut last.data));
             match tag {
@@ -263,7 +270,7 @@ pub(super) fn decode(
             }
         }
         tag::MMIO_READ | tag::MMIO_WRITE => {
-            let v: Mmio = take(bytes)?;
+            let v = Mmio::take(bytes)?;
             let gpa = undelta(v.address, &mut last.address);
             let (size, data) = (v.size, undelta(v.data, &mut last.data));
             match tag {
@@ -272,7 +279,7 @@ pub(super) fn decode(
             }
         }
         tag::RDMSR | tag::WRMSR => {
-            let v: Msr = take(bytes)?;
+            let v = Msr::take(bytes)?;
             let index = undelta(v.address, &mut last.address) as u32;
             let data = undelta(v.data, &mut last.data);
             let direction = if tag == tag::RDMSR { MsrDirection::Read } else { MsrDirection::Write };
@@ -280,7 +287,7 @@ pub(super) fn decode(
         }
         tag::HALT => put(ExitReason::Halt),
         tag::PROBE => {
-            let pc: i64 = take(bytes)?;
+            let pc = quick::signed(bytes)?;
             put(ExitReason::Probe { pc: rip.wrapping_add(pc as u64) });
         }
         _ => match decode_rarer(tag, bytes, rip)? {

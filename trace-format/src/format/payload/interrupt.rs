@@ -1,12 +1,12 @@
 //! Interrupts.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::code::Code;
-use super::{Encoded, Encoder, Malformed, delta, take, undelta};
+use super::{Encoded, Encoder, Malformed, delta, undelta};
 use crate::event::{DeliveryMode, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Shorthand};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Sent {
     /// From the id of the last IPI event.
     id: i64,
@@ -17,7 +17,7 @@ struct Sent {
     targets: u16,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Accepted {
     id: i64,
     sender: u8,
@@ -25,19 +25,26 @@ struct Accepted {
     merged: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Eoi {
     id: i64,
     sender: u8,
     vector: u8,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Interrupt {
     source: u8,
     /// The source's pin or line, 0 for one without.
     pin: u8,
     vector: u8,
+}
+
+quick! {
+    Sent { id: signed, icr: number, vector: byte, mode: byte, shorthand: byte, targets: number }
+    Accepted { id: signed, sender: byte, vector: byte, merged: truth }
+    Eoi { id: signed, sender: byte, vector: byte }
+    Interrupt { source: byte, pin: byte, vector: byte }
 }
 
 mod source {
@@ -62,7 +69,7 @@ pub(super) fn encode_ipi(ipi: &Ipi, id: &mut u64, e: &mut Encoder) -> Encoded {
 }
 
 pub(super) fn decode_ipi(mut bytes: &[u8], id: &mut u64) -> Result<Option<Ipi>, Malformed> {
-    let v: Sent = take(&mut bytes)?;
+    let v = Sent::take(&mut bytes)?;
     let id = undelta(v.id, id);
     let (Some(mode), Some(shorthand)) = (DeliveryMode::from_code(v.mode), Shorthand::from_code(v.shorthand))
     else {
@@ -81,7 +88,7 @@ pub(super) fn decode_accepted(
     latency_ns: u64,
     id: &mut u64,
 ) -> Result<IpiAccepted, Malformed> {
-    let v: Accepted = take(&mut bytes)?;
+    let v = Accepted::take(&mut bytes)?;
     Ok(IpiAccepted {
         id: undelta(v.id, id),
         sender: v.sender,
@@ -96,7 +103,7 @@ pub(super) fn encode_eoi(eoi: &IpiEoi, id: &mut u64, e: &mut Encoder) -> Encoded
 }
 
 pub(super) fn decode_eoi(mut bytes: &[u8], latency_ns: u64, id: &mut u64) -> Result<IpiEoi, Malformed> {
-    let v: Eoi = take(&mut bytes)?;
+    let v = Eoi::take(&mut bytes)?;
     Ok(IpiEoi { id: undelta(v.id, id), sender: v.sender, vector: v.vector, latency_ns })
 }
 
@@ -124,7 +131,7 @@ pub(super) fn decode_irq_eoi(bytes: &[u8], latency_ns: u64) -> Result<Option<Irq
 }
 
 fn decode_interrupt(mut bytes: &[u8]) -> Result<(Option<IrqSource>, u8), Malformed> {
-    let v: Interrupt = take(&mut bytes)?;
+    let v = Interrupt::take(&mut bytes)?;
     let source = match v.source {
         source::LAPIC_TIMER => Some(IrqSource::LapicTimer),
         source::LAPIC_ERROR => Some(IrqSource::LapicError),

@@ -1,9 +1,9 @@
 //! Traps and their returns.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::code::Code;
-use super::{Encoded, Encoder, Malformed, delta, take, undelta};
+use super::{Encoded, Encoder, Malformed, delta, undelta};
 use crate::event::{Payload, Trap, TrapClass, TrapReturn};
 
 /// Traps of one vector on one vCPU resemble each other.
@@ -24,7 +24,7 @@ pub(super) struct Deltas {
     vectors: [Last; 32],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Entry {
     /// From the id of the last trap or return.
     id: i64,
@@ -40,11 +40,19 @@ struct Entry {
     cr2: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Return {
     id: i64,
     vector: u16,
     rip: i64,
+}
+
+quick! {
+    Entry {
+        id: signed, vector: number, shared_by: number, class: byte, code: maybe_signed, rip: signed, cs: number,
+        cpl: byte, rsp: signed, handler: signed, cr2: maybe_signed
+    }
+    Return { id: signed, vector: number, rip: signed }
 }
 
 pub(super) fn encode(trap: &Trap, deltas: &mut Deltas, e: &mut Encoder) -> Encoded {
@@ -66,7 +74,7 @@ pub(super) fn encode(trap: &Trap, deltas: &mut Deltas, e: &mut Encoder) -> Encod
 
 /// Decodes a trap into `out`; false, and `out` as it was, for one that this version does not know.
 pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas, out: &mut Payload) -> Result<bool, Malformed> {
-    let v: Entry = take(&mut bytes)?;
+    let v = Entry::take(&mut bytes)?;
     let last = &mut deltas.vectors[usize::from(v.vector % 32)];
     let id = undelta(v.id, &mut deltas.id);
     let code = v.code.map(|code| undelta(code, &mut last.code));
@@ -94,7 +102,7 @@ pub(super) fn decode_return(
     duration_ns: u64,
     deltas: &mut Deltas,
 ) -> Result<TrapReturn, Malformed> {
-    let v: Return = take(&mut bytes)?;
+    let v = Return::take(&mut bytes)?;
     let last = &mut deltas.vectors[usize::from(v.vector % 32)];
     Ok(TrapReturn {
         id: undelta(v.id, &mut deltas.id),

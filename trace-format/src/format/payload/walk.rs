@@ -24,7 +24,7 @@ pub(super) struct Deltas {
     frame: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Head {
     cause: u8,
     mode: u8,
@@ -35,7 +35,7 @@ struct Head {
     levels: u8,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Step {
     level: u8,
     /// From [`Place::predict`].
@@ -44,7 +44,7 @@ struct Step {
     entry: i64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Outcome {
     /// 0 mapped, 1 fault.
     fault: u8,
@@ -67,11 +67,18 @@ struct Host {
     frame: Option<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Fault {
     level: u8,
     reason: u8,
     error_code: u32,
+}
+
+quick! {
+    Head { cause: byte, mode: byte, cr3: signed, gva: signed, access: byte, levels: byte }
+    Step { level: byte, entry_gpa: signed, entry: signed }
+    Outcome { fault: byte }
+    Fault { level: byte, reason: byte, error_code: number }
 }
 
 /// Where a walk's entries are to be expected.
@@ -152,13 +159,13 @@ pub(super) fn encode(walk: &Walk, deltas: &mut Deltas, e: &mut Encoder) -> Encod
 /// Decodes a walk into `out`; false, and `out` as it was, for one that this version does not know.
 pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas, out: &mut Payload) -> Result<bool, Malformed> {
     let bytes = &mut bytes;
-    let head: Head = take(bytes)?;
+    let head = Head::take(bytes)?;
     let cr3 = undelta(head.cr3, &mut deltas.cr3);
     let gva = undelta(head.gva, &mut deltas.gva);
     let mut place = Place::new(head.mode, gva, cr3);
     let mut levels = ArrayVec::new();
     for _ in 0..head.levels {
-        let step: Step = take(bytes)?;
+        let step = Step::take(bytes)?;
         let entry_gpa = place.predict(step.level).wrapping_add(step.entry_gpa as u64);
         let entry = undelta(step.entry, &mut deltas.entries[usize::from(step.level % 8)]);
         place.descend(entry);
@@ -166,7 +173,7 @@ pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas, out: &mut Payload) -
             .try_push(Level { level: step.level, entry_gpa, entry })
             .map_err(|_| Malformed("walk of more than five levels"))?;
     }
-    let outcome: Outcome = take(bytes)?;
+    let outcome = Outcome::take(bytes)?;
     let outcome = match outcome.fault {
         0 => {
             let v: Mapped = take(bytes)?;
@@ -180,7 +187,7 @@ pub(super) fn decode(mut bytes: &[u8], deltas: &mut Deltas, out: &mut Payload) -
             Some(WalkOutcome::Mapped { gpa, page_size: v.page_size, permissions, host })
         }
         1 => {
-            let v: Fault = take(bytes)?;
+            let v = Fault::take(bytes)?;
             let (level, error_code) = (v.level, v.error_code);
             WalkFault::from_code(v.reason).map(|reason| WalkOutcome::Fault { level, reason, error_code })
         }

@@ -394,3 +394,45 @@ fn the_strategies_make_every_kind() {
     let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !seen.contains(kind)).collect();
     assert_eq!(missing, []);
 }
+
+/// What a trace says, a line an event as `vmscope events --format json` writes it.
+fn lines(bytes: Vec<u8>) -> Vec<String> {
+    let mut reader = Reader::from_bytes(bytes).unwrap();
+    let header = reader.header().clone();
+    let events = reader.forward(0).map(Result::unwrap);
+    let lines =
+        events.map(|(number, event)| serde_json::to_string(&event.json(number, &header)).unwrap()).collect();
+    assert_eq!((reader.damage(), reader.unknown_events(), reader.unknown_frames()), (vec![], 0, 0));
+    lines
+}
+
+/// `golden/1.vmt` was written by the first version of this format and is never written again; it has every kind of event
+/// and every exit reason of then. The lines beside it change only when more is told about an event.
+#[test]
+fn the_golden_trace_is_read_for_ever() {
+    let found = lines(include_bytes!("golden/1.vmt").to_vec());
+    let expected: Vec<&str> = include_str!("golden/1.jsonl").lines().collect();
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+}
+
+/// `cargo test -p trace-format --test every_kind -- --ignored` makes the golden trace of a version that has none yet.
+#[test]
+#[ignore = "golden traces are made once"]
+fn make_the_golden_trace() {
+    use std::io::Write as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let events = vec(payload(), 1000).new_tree(&mut runner).unwrap().current();
+    let events: Vec<Event> = (0_u64..)
+        .zip(events)
+        .map(|(n, payload)| Event { time: n * n * 37 % 5000 + n * 5000, vcpu: (n % 5) as u8, payload })
+        .collect();
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let create = |name: &str| std::fs::File::create_new(directory.join(name)).unwrap();
+    let bytes = write(&events, 300);
+    create("1.vmt").write_all(&bytes).unwrap();
+    let mut out = create("1.jsonl");
+    lines(bytes).iter().for_each(|line| writeln!(out, "{line}").unwrap());
+}

@@ -113,6 +113,22 @@ pub enum IrqSource {
     Nmi,
 }
 
+impl IrqSource {
+    /// What kind of source, without its pin; the name used in filters.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::LapicTimer => "lapic-timer",
+            Self::LapicError => "lapic-error",
+            Self::LapicLint { .. } => "lapic-lint",
+            Self::IoApic { .. } => "ioapic",
+            Self::Pic { .. } => "pic",
+            Self::SelfIpi => "self-ipi",
+            Self::Nmi => "nmi",
+        }
+    }
+}
+
 impl DeliveryMode {
     /// The name used in reports, filters and JSON.
     #[must_use]

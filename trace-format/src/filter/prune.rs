@@ -1,0 +1,71 @@
+//! What a block's head tells about a filter, without its events.
+
+use super::check::{Check, Rule};
+use super::field::Field;
+use crate::Summary;
+use crate::event::{Kind, MACHINE};
+
+/// Which answers a filter may give for a block's events. At least one is possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Possible {
+    pub(super) yes: bool,
+    pub(super) no: bool,
+}
+
+const EITHER: Possible = Possible { yes: true, no: true };
+const NEVER: Possible = Possible { yes: false, no: true };
+
+/// Never less than what is possible.
+pub(super) fn possible(rule: &Rule, block: &Summary) -> Possible {
+    match rule {
+        Rule::Everything => Possible { yes: true, no: false },
+        Rule::Not(of) => {
+            let Possible { yes, no } = possible(of, block);
+            Possible { yes: no, no: yes }
+        }
+        Rule::And(left, right) => {
+            let (left, right) = (possible(left, block), possible(right, block));
+            Possible { yes: left.yes && right.yes, no: left.no || right.no }
+        }
+        Rule::Or(left, right) => {
+            let (left, right) = (possible(left, block), possible(right, block));
+            Possible { yes: left.yes || right.yes, no: left.no && right.no }
+        }
+        Rule::Test(field, check) => test(field, check, block),
+    }
+}
+
+fn test(field: &Field, check: &Check, block: &Summary) -> Possible {
+    if !field.kinds.iter().any(|kind| block.has_kind(*kind)) {
+        return NEVER;
+    }
+    match (field.name, check) {
+        ("time", Check::Ranges(_)) => within(check, block.first_time, block.last_time),
+        ("number", Check::Ranges(_)) => within(check, block.first_event, block.end().saturating_sub(1)),
+        ("vcpu", Check::Ranges(ranges)) => {
+            let there = (0..=MACHINE).filter(|vcpu| block.has_vcpu(*vcpu));
+            of_each(there.map(|vcpu| super::check::contains(ranges, vcpu.into())))
+        }
+        ("kind", Check::Names { names, negate }) => {
+            let there = Kind::ALL.into_iter().filter(|kind| block.has_kind(*kind));
+            of_each(there.map(|kind| names.contains(&super::table::kind_name(kind)) != *negate))
+        }
+        _ => EITHER,
+    }
+}
+
+/// What is possible when the value is from `first` to `last`.
+fn within(check: &Check, first: u64, last: u64) -> Possible {
+    let Check::Ranges(ranges) = check else { return EITHER };
+    let overlaps = ranges.iter().any(|range| *range.start() <= last && *range.end() >= first);
+    let covers = ranges.iter().any(|range| *range.start() <= first && *range.end() >= last);
+    Possible { yes: overlaps, no: !covers }
+}
+
+/// What is possible when the answer is one of these.
+fn of_each(answers: impl Iterator<Item = bool>) -> Possible {
+    answers.fold(Possible { yes: false, no: false }, |so_far, answer| Possible {
+        yes: so_far.yes || answer,
+        no: so_far.no || !answer,
+    })
+}

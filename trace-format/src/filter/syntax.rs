@@ -1,0 +1,254 @@
+//! The grammar: tokens become a tree.
+
+use std::fmt;
+use std::ops::Range;
+
+use winnow::combinator::{
+    Infix, Prefix, alt, cut_err, delimited, expression, opt, peek, separated, separated_pair,
+};
+use winnow::error::{ContextError, ErrMode, StrContext, StrContextValue};
+use winnow::prelude::*;
+use winnow::stream::{Stateful, TokenSlice};
+use winnow::token::any;
+
+use super::MAX_LENGTH;
+use super::check::is_unit;
+use super::error::FilterError;
+use super::lexer::{Operator, Placed, Token, tokens};
+
+/// How deep parentheses may be nested: the parser calls itself for each.
+const MAX_DEPTH: u32 = 64;
+
+type Input<'i> = Stateful<TokenSlice<'i, Placed>, u32>;
+
+/// A tree of tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Expression {
+    Or(Box<Self>, Box<Self>),
+    And(Box<Self>, Box<Self>),
+    Not(Box<Self>),
+    Test(Test),
+}
+
+/// A field, and what it is compared with; alone it is asked for by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Test {
+    pub(super) field: Word,
+    pub(super) comparison: Option<(Operator, Operand)>,
+}
+
+/// What a field is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    One(Literal),
+    Range(Literal, Literal),
+    Set(Vec<Operand>),
+}
+
+/// A word and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Word {
+    pub(super) text: String,
+    pub(super) at: Range<usize>,
+}
+
+/// A value as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Literal {
+    pub(super) token: Token,
+    pub(super) at: Range<usize>,
+}
+
+// Where something is written is not part of what it is.
+impl PartialEq for Word {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Word {}
+
+impl PartialEq for Literal {
+    fn eq(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+}
+
+impl Eq for Literal {}
+
+/// The tree of `text`; none if there is nothing in it.
+pub(super) fn parse(text: &str) -> Result<Option<Expression>, FilterError> {
+    if text.len() > MAX_LENGTH {
+        let message = format!("a filter has at most {MAX_LENGTH} bytes; this one has {}", text.len());
+        return Err(FilterError::new(text, 0..0, message));
+    }
+    let tokens = tokens(text)?;
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    let input = Stateful { input: TokenSlice::new(&tokens), state: 0 };
+    any_expression.parse(input).map(Some).map_err(|error| {
+        let at = tokens.get(error.offset()).map_or(text.len()..text.len(), |token| token.at.clone());
+        FilterError::new(text, at, message(error.inner(), &tokens, error.offset()))
+    })
+}
+
+/// What is wrong at token `at`, where the parser gave up.
+fn message(error: &ContextError, tokens: &[Placed], at: usize) -> String {
+    // The innermost comes first.
+    let told = error.context().next().map(|context| match context {
+        StrContext::Label(label) => (*label).to_owned(),
+        StrContext::Expected(expected) => format!("expected {expected}"),
+        other => other.to_string(),
+    });
+    let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|placed| &placed.token);
+    match (told, before, tokens.get(at).map(|placed| &placed.token)) {
+        (Some(told), ..) => told,
+        (None, _, None) => "expected a field, `not` or `(`".to_owned(),
+        (None, Some(Token::Number(number)), Some(Token::Word(unit))) if is_unit(unit) => {
+            format!("a unit follows its number without a space: {number}{unit}")
+        }
+        (None, ..) => "expected `and`, `or` or the end".to_owned(),
+    }
+}
+
+const fn expected(what: &'static str) -> StrContext {
+    StrContext::Expected(StrContextValue::Description(what))
+}
+
+fn any_expression(input: &mut Input<'_>) -> ModalResult<Expression> {
+    expression(operand)
+        .prefix(token(Token::Not).value(Prefix(3, |_: &mut Input<'_>, of| Ok(Expression::Not(Box::new(of))))))
+        .infix(alt((
+            token(Token::And).value(Infix::Left(2, |_: &mut Input<'_>, left, right| {
+                Ok(Expression::And(Box::new(left), Box::new(right)))
+            })),
+            token(Token::Or).value(Infix::Left(1, |_: &mut Input<'_>, left, right| {
+                Ok(Expression::Or(Box::new(left), Box::new(right)))
+            })),
+        )))
+        .parse_next(input)
+}
+
+fn operand(input: &mut Input<'_>) -> ModalResult<Expression> {
+    alt((parentheses, test)).context(expected("a field, `not` or `(`")).parse_next(input)
+}
+
+fn parentheses(input: &mut Input<'_>) -> ModalResult<Expression> {
+    token(Token::Open).parse_next(input)?;
+    if input.state >= MAX_DEPTH {
+        let mut error = ContextError::new();
+        error.push(StrContext::Label("parentheses are nested too deep"));
+        return Err(ErrMode::Cut(error));
+    }
+    input.state += 1;
+    let inside = cut_err(any_expression).parse_next(input)?;
+    input.state -= 1;
+    cut_err(token(Token::Close)).context(expected("`)`, `and` or `or`")).parse_next(input)?;
+    Ok(inside)
+}
+
+fn test(input: &mut Input<'_>) -> ModalResult<Expression> {
+    let field = word.parse_next(input)?;
+    let not_in = opt((token(Token::Not), peek(token(Token::Operator(Operator::In))))).parse_next(input)?;
+    let comparison = opt(comparison).parse_next(input)?;
+    let test = Expression::Test(Test { field, comparison });
+    Ok(if not_in.is_some() { Expression::Not(Box::new(test)) } else { test })
+}
+
+fn comparison(input: &mut Input<'_>) -> ModalResult<(Operator, Operand)> {
+    let operator = operator.parse_next(input)?;
+    let operand = match operator {
+        Operator::In => {
+            cut_err(several).context(expected("a range `a..b` or a set `{a, b}`")).parse_next(input)?
+        }
+        _ => cut_err(literal).map(Operand::One).context(expected("a value")).parse_next(input)?,
+    };
+    Ok((operator, operand))
+}
+
+/// What `in` wants: a range or a set.
+fn several(input: &mut Input<'_>) -> ModalResult<Operand> {
+    let element = alt((range, literal.map(Operand::One)));
+    let elements = separated(1.., element, token(Token::Comma));
+    let set = delimited(
+        token(Token::OpenSet),
+        cut_err(elements).context(expected("a value")),
+        cut_err(token(Token::CloseSet)).context(expected("`,` or `}`")),
+    );
+    alt((set.map(Operand::Set), range)).parse_next(input)
+}
+
+fn range(input: &mut Input<'_>) -> ModalResult<Operand> {
+    separated_pair(literal, token(Token::To), cut_err(literal).context(expected("where the range ends")))
+        .map(|(from, to)| Operand::Range(from, to))
+        .parse_next(input)
+}
+
+fn literal(input: &mut Input<'_>) -> ModalResult<Literal> {
+    any.verify_map(|placed: &Placed| {
+        let literal = matches!(placed.token, Token::Word(_) | Token::Number(_) | Token::Text(_));
+        literal.then(|| Literal { token: placed.token.clone(), at: placed.at.clone() })
+    })
+    .parse_next(input)
+}
+
+fn word(input: &mut Input<'_>) -> ModalResult<Word> {
+    any.verify_map(|placed: &Placed| match &placed.token {
+        Token::Word(text) => Some(Word { text: text.clone(), at: placed.at.clone() }),
+        _ => None,
+    })
+    .parse_next(input)
+}
+
+fn operator(input: &mut Input<'_>) -> ModalResult<Operator> {
+    any.verify_map(|placed: &Placed| match placed.token {
+        Token::Operator(operator) => Some(operator),
+        _ => None,
+    })
+    .parse_next(input)
+}
+
+fn token<'i>(wanted: Token) -> impl Parser<Input<'i>, (), ErrMode<ContextError>> {
+    any.verify(move |placed: &&Placed| placed.token == wanted).void()
+}
+
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Or(left, right) => write!(f, "({left} or {right})"),
+            Self::And(left, right) => write!(f, "({left} and {right})"),
+            Self::Not(of) => write!(f, "not {of}"),
+            Self::Test(Test { field, comparison: None }) => f.write_str(&field.text),
+            Self::Test(Test { field, comparison: Some((operator, operand)) }) => {
+                write!(f, "{} {} {operand}", field.text, operator.sign())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(literal) => literal.fmt(f),
+            Self::Range(from, to) => write!(f, "{from}..{to}"),
+            Self::Set(elements) => {
+                f.write_str("{")?;
+                for (n, element) in elements.iter().enumerate() {
+                    write!(f, "{}{element}", if n == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.token {
+            Token::Text(text) => write!(f, "\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+            Token::Word(text) | Token::Number(text) => f.write_str(text),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,834 @@
+//! The table of fields: one entry each, for parser, evaluation, completion and documentation.
+
+use std::borrow::Cow;
+
+use super::Subject;
+use super::field::{Field, Names};
+use super::value::{Type, Value};
+use crate::event::{
+    Access, Debugger, Exit, ExitReason, Kind, MACHINE, MsrDirection, Payload, StopReason, VcpuState,
+    WalkCause, WalkFault, WalkOutcome,
+};
+
+const EVERY: &[Kind] = &Kind::ALL;
+const EXIT: &[Kind] = &[Kind::Exit];
+const TRAPS: &[Kind] = &[Kind::Trap, Kind::TrapReturn];
+const TRAP: &[Kind] = &[Kind::Trap];
+const WALK: &[Kind] = &[Kind::Walk];
+const IPIS: &[Kind] = &[Kind::Ipi, Kind::IpiAccepted, Kind::IpiEoi];
+const SENT: &[Kind] = &[Kind::Ipi];
+const IRQS: &[Kind] = &[Kind::Irq, Kind::IrqEoi];
+
+const KINDS: Names = Names::Choice(
+    &[
+        "exit",
+        "data",
+        "trap-entry",
+        "trap-return",
+        "walk",
+        "page-table-write",
+        "address-space",
+        "ipi-sent",
+        "ipi-accepted",
+        "ipi-eoi",
+        "irq-injected",
+        "irq-eoi",
+        "state",
+        "reclaim",
+        "refault",
+        "console",
+        "marker",
+        "counter",
+        "debugger",
+        "fixup",
+        "lost",
+        "screen",
+        "slide",
+    ],
+    &[
+        ("trap", &["trap-entry", "trap-return"]),
+        ("ipi", &["ipi-sent", "ipi-accepted", "ipi-eoi"]),
+        ("irq", &["irq-injected", "irq-eoi"]),
+    ],
+);
+
+/// A kind's name in filters. Three of [`Kind::name`] would say too little: there, `ipi` is all that belongs to one.
+pub(super) const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Trap => "trap-entry",
+        Kind::Ipi => "ipi-sent",
+        Kind::Irq => "irq-injected",
+        other => other.name(),
+    }
+}
+
+const REASONS: Names = Names::Choice(
+    &[
+        "io-in",
+        "io-out",
+        "mmio-read",
+        "mmio-write",
+        "rdmsr",
+        "wrmsr",
+        "hypercall",
+        "hlt",
+        "shutdown",
+        "internal-error",
+        "fail-entry",
+        "debug",
+        "probe",
+        "interrupt-window",
+        "interrupted",
+        "set-tpr",
+        "tpr-access",
+        "ioapic-eoi",
+        "system-event",
+        "memory-fault",
+        "unknown",
+        "exception",
+        "nmi",
+        "hyper-v",
+        "xen",
+        "dirty-ring-full",
+        "bus-lock",
+        "notify",
+        "watchdog",
+        "foreign",
+        "unlisted",
+    ],
+    &[("io", &["io-in", "io-out"]), ("mmio", &["mmio-read", "mmio-write"]), ("msr", &["rdmsr", "wrmsr"])],
+);
+
+/// An exit's reason; those of other architectures under one name.
+fn reason_name(reason: &ExitReason) -> &'static str {
+    match reason {
+        ExitReason::Foreign { .. } => "foreign",
+        other => other.name(),
+    }
+}
+
+const CLASSES: Names = Names::Choice(
+    &["fault", "trap", "abort", "software-interrupt", "system-call", "external-interrupt", "nmi"],
+    &[],
+);
+const MODES: Names = Names::Choice(
+    &["fixed", "lowest-priority", "smi", "nmi", "init", "init-deassert", "start-up", "reserved"],
+    &[],
+);
+const SHORTHANDS: Names = Names::Choice(&["none", "self", "all", "others"], &[]);
+const SOURCES: Names =
+    Names::Choice(&["lapic-timer", "lapic-error", "lapic-lint", "ioapic", "pic", "self-ipi", "nmi"], &[]);
+const CAUSES: Names = Names::Choice(&["page-fault", "probe", "debugger", "user"], &[]);
+const OUTCOMES: Names = Names::Choice(
+    &[
+        "mapped",
+        "not-present",
+        "reserved-bit",
+        "not-writable",
+        "supervisor-only",
+        "not-executable",
+        "smep",
+        "smap",
+        "not-canonical",
+        "no-memory",
+    ],
+    &[(
+        "fault",
+        &[
+            "not-present",
+            "reserved-bit",
+            "not-writable",
+            "supervisor-only",
+            "not-executable",
+            "smep",
+            "smap",
+            "not-canonical",
+            "no-memory",
+        ],
+    )],
+);
+const ACCESSES: Names = Names::Choice(&["read", "write", "execute"], &[]);
+const STATES: Names =
+    Names::Choice(&["created", "waiting-for-sipi", "running", "halted", "paused", "stopped"], &[]);
+const STOPS: Names = Names::Choice(
+    &["guest-exit", "reset", "power-off", "triple-fault", "deadlock", "host-error", "timeout", "ended"],
+    &[],
+);
+const ACTIONS: Names = Names::Choice(&["attached", "breakpoint-hit", "stepped", "detached"], &[]);
+const LOSSES: Names = Names::Choice(&["ring-full", "damage"], &[]);
+const VCPU: Names = Names::Numbers(&[("machine", MACHINE as u64)]);
+
+/// An entry of the table.
+macro_rules! field {
+    ($name:literal, $of:ident, $kinds:expr, $names:expr, $documentation:literal, $get:expr) => {
+        Field {
+            name: $name,
+            documentation: $documentation,
+            of: Type::$of,
+            kinds: $kinds,
+            names: $names,
+            get: $get,
+        }
+    };
+}
+
+/// Of what kind of event a field is, and its value there.
+macro_rules! of {
+    ($pattern:pat => $value:expr) => {
+        |s| match &s.event.payload {
+            $pattern => $value,
+            _ => None,
+        }
+    };
+}
+
+pub(super) static TABLE: &[Field] = &[
+    // Every event.
+    field!("number", Number, EVERY, Names::None, "The event's number in the trace, from 0.", |s| num(
+        s.number
+    )),
+    field!("time", Time, EVERY, Names::None, "When it happened, from the start of the run.", |s| num(s
+        .event
+        .time)),
+    field!("vcpu", Number, EVERY, VCPU, "The vCPU's number; `machine` for what no vCPU did.", |s| num(s
+        .event
+        .vcpu)),
+    field!(
+        "kind",
+        Name,
+        EVERY,
+        KINDS,
+        "The kind of event. `ipi`, `irq` and `trap` are all events that belong to one: sent, accepted and EOI, say.",
+        |s| Some(Value::Name(kind_name(s.event.payload.kind())))
+    ),
+    field!(
+        "rip",
+        Address,
+        &[Kind::Exit, Kind::Trap, Kind::TrapReturn, Kind::Debugger, Kind::Fixup],
+        Names::None,
+        "Where the guest was, gva; of a trap's return, where it goes on.",
+        |s| rip(s).and_then(num)
+    ),
+    field!(
+        "symbol",
+        Text,
+        &[Kind::Exit, Kind::Trap, Kind::TrapReturn, Kind::Debugger, Kind::Fixup],
+        Names::None,
+        "The name of the function with `rip`, where the trace has symbols.",
+        |s| symbol(s, rip(s)?)
+    ),
+    field!(
+        "cpl",
+        Number,
+        &[Kind::Exit, Kind::Trap],
+        Names::Numbers(&[("kernel", 0), ("user", 3)]),
+        "The privilege level there, 0 to 3.",
+        |s| match &s.event.payload {
+            Payload::Exit(e) => num(e.cpl),
+            Payload::Trap(e) => num(e.cpl),
+            _ => None,
+        }
+    ),
+    field!(
+        "latency",
+        Time,
+        &[
+            Kind::Exit,
+            Kind::TrapReturn,
+            Kind::IpiAccepted,
+            Kind::IpiEoi,
+            Kind::Irq,
+            Kind::IrqEoi,
+            Kind::Reclaim,
+            Kind::Refault
+        ],
+        Names::None,
+        "How long it took: an exit to be handled, a handler until it returned, an IPI or interrupt from its request \
+         until it was accepted or acknowledged, memory to be taken or given back.",
+        |s| match &s.event.payload {
+            Payload::Exit(e) => num(e.handling_ns),
+            Payload::TrapReturn(e) => num(e.duration_ns),
+            Payload::IpiAccepted(e) => num(e.latency_ns),
+            Payload::IpiEoi(e) => num(e.latency_ns),
+            Payload::Irq(e) => num(e.latency_ns),
+            Payload::IrqEoi(e) => num(e.latency_ns),
+            Payload::Reclaim(e) => num(e.cost_ns),
+            Payload::Refault(e) => num(e.cost_ns),
+            _ => None,
+        }
+    ),
+    // Exits.
+    field!(
+        "exit.reason",
+        Name,
+        EXIT,
+        REASONS,
+        "Why the guest was left. `io`, `mmio` and `msr` are both directions.",
+        of!(Payload::Exit(e) => Some(Value::Name(reason_name(&e.reason))))
+    ),
+    field!(
+        "exit.guest",
+        Time,
+        EXIT,
+        Names::None,
+        "Time in the guest before the exit.",
+        of!(Payload::Exit(e) => num(e.guest_ns))
+    ),
+    field!(
+        "exit.handling",
+        Time,
+        EXIT,
+        Names::None,
+        "Time that the monitor took to handle it.",
+        of!(Payload::Exit(e) => num(e.handling_ns))
+    ),
+    field!(
+        "io.port",
+        Number,
+        &[Kind::Exit, Kind::Console],
+        Names::None,
+        "The port of port I/O, or of a console.",
+        |s| match &s.event.payload {
+            Payload::Exit(Exit {
+                reason: ExitReason::IoIn { port, .. } | ExitReason::IoOut { port, .. },
+                ..
+            }) => {
+                num(*port)
+            }
+            Payload::Console(e) if e.port < crate::event::Output::FIRST_GPA => num(e.port),
+            _ => None,
+        }
+    ),
+    field!(
+        "io.size",
+        Number,
+        EXIT,
+        Names::None,
+        "Bytes of one element of port I/O.",
+        of!(Payload::Exit(Exit { reason: ExitReason::IoIn { size, .. } | ExitReason::IoOut { size, .. }, .. }) => num(*size))
+    ),
+    field!(
+        "io.count",
+        Number,
+        EXIT,
+        Names::None,
+        "Elements of port I/O: more than one of a string instruction.",
+        of!(Payload::Exit(Exit { reason: ExitReason::IoIn { count, .. } | ExitReason::IoOut { count, .. }, .. }) => num(*count))
+    ),
+    field!(
+        "io.data",
+        Address,
+        EXIT,
+        Names::None,
+        "What went through the port: the first 8 bytes.",
+        of!(Payload::Exit(Exit { reason: ExitReason::IoIn { data, .. } | ExitReason::IoOut { data, .. }, .. }) => num(*data))
+    ),
+    field!(
+        "mmio.gpa",
+        Address,
+        EXIT,
+        Names::None,
+        "The address of a memory access that nothing backs.",
+        of!(Payload::Exit(Exit { reason: ExitReason::MmioRead { gpa, .. } | ExitReason::MmioWrite { gpa, .. }, .. }) => num(*gpa))
+    ),
+    field!(
+        "mmio.size",
+        Number,
+        EXIT,
+        Names::None,
+        "Its bytes.",
+        of!(Payload::Exit(Exit { reason: ExitReason::MmioRead { size, .. } | ExitReason::MmioWrite { size, .. }, .. }) => num(*size))
+    ),
+    field!(
+        "mmio.data",
+        Address,
+        EXIT,
+        Names::None,
+        "What was read or written.",
+        of!(Payload::Exit(Exit { reason: ExitReason::MmioRead { data, .. } | ExitReason::MmioWrite { data, .. }, .. }) => num(*data))
+    ),
+    field!(
+        "msr.index",
+        Address,
+        EXIT,
+        Names::None,
+        "The number of an MSR.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Msr { index, .. }, .. }) => num(*index))
+    ),
+    field!(
+        "msr.data",
+        Address,
+        EXIT,
+        Names::None,
+        "What was read or written.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Msr { data, .. }, .. }) => num(*data))
+    ),
+    field!(
+        "msr.write",
+        Truth,
+        EXIT,
+        Names::None,
+        "Whether it was written.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Msr { direction, .. }, .. }) => truth(*direction == MsrDirection::Write))
+    ),
+    field!(
+        "msr.failed",
+        Truth,
+        EXIT,
+        Names::None,
+        "Whether the guest got #GP for it.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Msr { failed, .. }, .. }) => truth(*failed))
+    ),
+    field!(
+        "hypercall.number",
+        Number,
+        EXIT,
+        Names::None,
+        "The number of a hypercall.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hypercall { number, .. }, .. }) => num(*number))
+    ),
+    // Traps.
+    field!(
+        "trap.vector",
+        Number,
+        TRAPS,
+        Names::Vectors,
+        "The vector; 256 or `syscall` for a system call.",
+        |s| match &s.event.payload {
+            Payload::Trap(e) => num(e.vector),
+            Payload::TrapReturn(e) => num(e.vector),
+            _ => None,
+        }
+    ),
+    field!(
+        "trap.id",
+        Number,
+        TRAPS,
+        Names::None,
+        "The trap's number: its return has the same.",
+        |s| match &s.event.payload {
+            Payload::Trap(e) => num(e.id),
+            Payload::TrapReturn(e) => num(e.id),
+            _ => None,
+        }
+    ),
+    field!(
+        "trap.class",
+        Name,
+        TRAP,
+        CLASSES,
+        "What kind of trap.",
+        of!(Payload::Trap(e) => Some(Value::Name(e.class.name())))
+    ),
+    field!(
+        "trap.code",
+        Address,
+        TRAP,
+        Names::None,
+        "The error code, or the number of the system call.",
+        of!(Payload::Trap(e) => num(e.code?))
+    ),
+    field!(
+        "trap.cr2",
+        Address,
+        TRAP,
+        Names::None,
+        "The address of a page fault, gva.",
+        of!(Payload::Trap(e) => num(e.cr2?))
+    ),
+    field!(
+        "trap.rsp",
+        Address,
+        TRAP,
+        Names::None,
+        "The stack pointer, gva.",
+        of!(Payload::Trap(e) => num(e.rsp))
+    ),
+    field!(
+        "trap.handler",
+        Address,
+        TRAP,
+        Names::None,
+        "The handler's address, gva.",
+        of!(Payload::Trap(e) => num(e.handler))
+    ),
+    field!(
+        "trap.handler.symbol",
+        Text,
+        TRAP,
+        Names::None,
+        "The handler's name.",
+        |s| match &s.event.payload {
+            Payload::Trap(e) => symbol(s, e.handler),
+            _ => None,
+        }
+    ),
+    field!(
+        "trap.duration",
+        Time,
+        &[Kind::TrapReturn],
+        Names::None,
+        "From the handler's entry to its return.",
+        of!(Payload::TrapReturn(e) => num(e.duration_ns))
+    ),
+    // Walks and memory.
+    field!(
+        "walk.gva",
+        Address,
+        WALK,
+        Names::None,
+        "The address walked for, gva.",
+        of!(Payload::Walk(e) => num(e.gva))
+    ),
+    field!(
+        "walk.gpa",
+        Address,
+        WALK,
+        Names::None,
+        "Where it leads, gpa, if it is mapped.",
+        of!(Payload::Walk(e) => match e.outcome {
+            WalkOutcome::Mapped { gpa, .. } => num(gpa),
+            WalkOutcome::Fault { .. } => None,
+        })
+    ),
+    field!(
+        "walk.outcome",
+        Name,
+        WALK,
+        OUTCOMES,
+        "`mapped`, or why not; `fault` is any reason.",
+        of!(Payload::Walk(e) => Some(Value::Name(outcome(&e.outcome))))
+    ),
+    field!(
+        "walk.depth",
+        Number,
+        WALK,
+        Names::None,
+        "How many entries were read.",
+        of!(Payload::Walk(e) => num(e.levels.len() as u64))
+    ),
+    field!(
+        "walk.cause",
+        Name,
+        WALK,
+        CAUSES,
+        "Who walked.",
+        of!(Payload::Walk(e) => Some(Value::Name(cause(e.cause))))
+    ),
+    field!(
+        "walk.access",
+        Name,
+        WALK,
+        ACCESSES,
+        "What the access was.",
+        of!(Payload::Walk(e) => Some(Value::Name(access(e.access))))
+    ),
+    field!(
+        "walk.user",
+        Truth,
+        WALK,
+        Names::None,
+        "Whether the access was of user mode.",
+        of!(Payload::Walk(e) => truth(e.access.user))
+    ),
+    field!(
+        "walk.page-size",
+        Number,
+        WALK,
+        Names::None,
+        "Bytes of the page, if it is mapped.",
+        of!(Payload::Walk(e) => match e.outcome {
+            WalkOutcome::Mapped { page_size, .. } => num(page_size),
+            WalkOutcome::Fault { .. } => None,
+        })
+    ),
+    field!(
+        "cr3",
+        Address,
+        &[Kind::Walk, Kind::AddressSpace],
+        Names::None,
+        "CR3 of a walk; the new one of a change of address space.",
+        |s| match &s.event.payload {
+            Payload::Walk(e) => num(e.cr3),
+            Payload::AddressSpace(e) => num(e.new),
+            _ => None,
+        }
+    ),
+    field!(
+        "pt.gva",
+        Address,
+        &[Kind::PageTableWrite],
+        Names::None,
+        "The first address that a changed entry governs, gva.",
+        of!(Payload::PageTableWrite(e) => num(e.gva))
+    ),
+    field!(
+        "pt.level",
+        Number,
+        &[Kind::PageTableWrite],
+        Names::None,
+        "The changed entry's level, 1 for pages.",
+        of!(Payload::PageTableWrite(e) => num(e.level))
+    ),
+    field!(
+        "page.gpa",
+        Address,
+        &[Kind::Reclaim, Kind::Refault],
+        Names::None,
+        "The page that was taken or given back, gpa.",
+        |s| match &s.event.payload {
+            Payload::Reclaim(e) => num(e.gpa),
+            Payload::Refault(e) => num(e.gpa),
+            _ => None,
+        }
+    ),
+    // Interrupts.
+    field!("ipi.id", Number, IPIS, Names::None, "The IPI's number: all its events have the same.", |s| {
+        match &s.event.payload {
+            Payload::Ipi(e) => num(e.id),
+            Payload::IpiAccepted(e) => num(e.id),
+            Payload::IpiEoi(e) => num(e.id),
+            _ => None,
+        }
+    }),
+    field!("ipi.vector", Number, IPIS, Names::None, "Its vector.", |s| match &s.event.payload {
+        Payload::Ipi(e) => num(e.vector),
+        Payload::IpiAccepted(e) => num(e.vector),
+        Payload::IpiEoi(e) => num(e.vector),
+        _ => None,
+    }),
+    field!("ipi.sender", Number, IPIS, Names::None, "The vCPU that sent it.", |s| match &s.event.payload {
+        Payload::Ipi(_) => num(s.event.vcpu),
+        Payload::IpiAccepted(e) => num(e.sender),
+        Payload::IpiEoi(e) => num(e.sender),
+        _ => None,
+    }),
+    field!(
+        "ipi.target",
+        Vcpus,
+        IPIS,
+        Names::None,
+        "The vCPUs that it goes to; of acceptance and EOI, the one that did.",
+        |s| match &s.event.payload {
+            Payload::Ipi(e) => Some(Value::Vcpus(e.targets)),
+            Payload::IpiAccepted(_) | Payload::IpiEoi(_) => {
+                Some(Value::Vcpus(1_u16.checked_shl(s.event.vcpu.into()).unwrap_or(0)))
+            }
+            _ => None,
+        }
+    ),
+    field!(
+        "ipi.mode",
+        Name,
+        SENT,
+        MODES,
+        "How it is delivered.",
+        of!(Payload::Ipi(e) => Some(Value::Name(e.mode.name())))
+    ),
+    field!(
+        "ipi.shorthand",
+        Name,
+        SENT,
+        SHORTHANDS,
+        "To whom, by a shorthand.",
+        of!(Payload::Ipi(e) => Some(Value::Name(e.shorthand.name())))
+    ),
+    field!(
+        "ipi.merged",
+        Truth,
+        &[Kind::IpiAccepted],
+        Names::None,
+        "Whether an earlier one with this vector was still waiting.",
+        of!(Payload::IpiAccepted(e) => truth(e.merged))
+    ),
+    field!("irq.source", Name, IRQS, SOURCES, "Where an interrupt that is no IPI comes from.", |s| {
+        match &s.event.payload {
+            Payload::Irq(e) => Some(Value::Name(e.source.class())),
+            Payload::IrqEoi(e) => Some(Value::Name(e.source.class())),
+            _ => None,
+        }
+    }),
+    field!("irq.vector", Number, IRQS, Names::None, "Its vector.", |s| match &s.event.payload {
+        Payload::Irq(e) => num(e.vector),
+        Payload::IrqEoi(e) => num(e.vector),
+        _ => None,
+    }),
+    // The run.
+    field!(
+        "state",
+        Name,
+        &[Kind::State],
+        STATES,
+        "What became of a vCPU, or of the machine.",
+        of!(Payload::State(e) => Some(Value::Name(state(e))))
+    ),
+    field!(
+        "stop.reason",
+        Name,
+        &[Kind::State],
+        STOPS,
+        "Why the run ended.",
+        of!(Payload::State(VcpuState::Stopped { why }) => Some(Value::Name(stop(why))))
+    ),
+    field!(
+        "text",
+        Text,
+        &[Kind::Console, Kind::Marker],
+        Names::None,
+        "Console output, or a marker's text.",
+        |s| {
+            match &s.event.payload {
+                Payload::Console(e) => Some(Value::Text(String::from_utf8_lossy(&e.bytes))),
+                Payload::Marker(e) => Some(Value::Text(Cow::Borrowed(e.text.as_str()))),
+                _ => None,
+            }
+        }
+    ),
+    field!(
+        "marker.guest",
+        Truth,
+        &[Kind::Marker],
+        Names::None,
+        "Whether the guest made the mark.",
+        of!(Payload::Marker(e) => truth(e.by_guest))
+    ),
+    field!(
+        "counter.name",
+        Text,
+        &[Kind::Counter],
+        Names::None,
+        "The name of a count of the guest's own.",
+        of!(Payload::Counter(e) => Some(Value::Text(Cow::Borrowed(e.name.as_str()))))
+    ),
+    field!(
+        "counter.value",
+        Number,
+        &[Kind::Counter],
+        Names::None,
+        "The count.",
+        of!(Payload::Counter(e) => num(e.value))
+    ),
+    field!(
+        "debugger.action",
+        Name,
+        &[Kind::Debugger],
+        ACTIONS,
+        "What a debugger did.",
+        of!(Payload::Debugger(e) => Some(Value::Name(action(e))))
+    ),
+    field!(
+        "fixup.mnemonic",
+        Text,
+        &[Kind::Fixup],
+        Names::None,
+        "The instruction that the monitor carried out for KVM.",
+        of!(Payload::Fixup(e) => (!e.mnemonic.is_empty()).then(|| Value::Text(Cow::Borrowed(e.mnemonic.as_str()))))
+    ),
+    field!(
+        "lost.count",
+        Number,
+        &[Kind::Lost],
+        Names::None,
+        "How many events were lost.",
+        of!(Payload::Lost(e) => num(e.count))
+    ),
+    field!(
+        "lost.reason",
+        Name,
+        &[Kind::Lost],
+        LOSSES,
+        "Why.",
+        of!(Payload::Lost(e) => Some(Value::Name(e.reason.name())))
+    ),
+];
+
+fn num(value: impl Into<u64>) -> Option<Value<'static>> {
+    Some(Value::Number(value.into()))
+}
+
+fn truth(value: bool) -> Option<Value<'static>> {
+    Some(Value::Truth(value))
+}
+
+fn rip(subject: &Subject<'_>) -> Option<u64> {
+    match &subject.event.payload {
+        Payload::Exit(e) => Some(e.rip),
+        Payload::Trap(e) => Some(e.rip),
+        Payload::TrapReturn(e) => Some(e.rip),
+        Payload::Fixup(e) => Some(e.rip),
+        Payload::Debugger(Debugger::BreakpointHit { address, .. }) => Some(*address),
+        Payload::Debugger(Debugger::Stepped { to, .. }) => Some(*to),
+        _ => None,
+    }
+}
+
+fn symbol<'a>(subject: &Subject<'a>, address: u64) -> Option<Value<'a>> {
+    subject.header.symbolize(address).map(|(name, _)| Value::Text(Cow::Borrowed(name)))
+}
+
+const fn outcome(outcome: &WalkOutcome) -> &'static str {
+    match outcome {
+        WalkOutcome::Mapped { .. } => "mapped",
+        WalkOutcome::Fault { reason, .. } => match reason {
+            WalkFault::NotPresent => "not-present",
+            WalkFault::ReservedBit => "reserved-bit",
+            WalkFault::Write => "not-writable",
+            WalkFault::User => "supervisor-only",
+            WalkFault::Execute => "not-executable",
+            WalkFault::Smep => "smep",
+            WalkFault::Smap => "smap",
+            WalkFault::NotCanonical => "not-canonical",
+            WalkFault::NoMemory => "no-memory",
+        },
+    }
+}
+
+const fn cause(cause: WalkCause) -> &'static str {
+    match cause {
+        WalkCause::PageFault => "page-fault",
+        WalkCause::Probe => "probe",
+        WalkCause::Debugger => "debugger",
+        WalkCause::User => "user",
+    }
+}
+
+const fn access(access: Access) -> &'static str {
+    match access {
+        Access { execute: true, .. } => "execute",
+        Access { write: true, .. } => "write",
+        Access { .. } => "read",
+    }
+}
+
+const fn state(state: &VcpuState) -> &'static str {
+    match state {
+        VcpuState::Created => "created",
+        VcpuState::WaitingForSipi => "waiting-for-sipi",
+        VcpuState::Running => "running",
+        VcpuState::Halted => "halted",
+        VcpuState::Paused { .. } => "paused",
+        VcpuState::Stopped { .. } => "stopped",
+    }
+}
+
+const fn stop(why: &StopReason) -> &'static str {
+    match why {
+        StopReason::GuestExit { .. } => "guest-exit",
+        StopReason::Reset { .. } => "reset",
+        StopReason::PowerOff => "power-off",
+        StopReason::TripleFault => "triple-fault",
+        StopReason::Deadlock => "deadlock",
+        StopReason::HostError => "host-error",
+        StopReason::Timeout => "timeout",
+        StopReason::Ended { .. } => "ended",
+    }
+}
+
+const fn action(debugger: &Debugger) -> &'static str {
+    match debugger {
+        Debugger::Attached { .. } => "attached",
+        Debugger::BreakpointHit { .. } => "breakpoint-hit",
+        Debugger::Stepped { .. } => "stepped",
+        Debugger::Detached { .. } => "detached",
+    }
+}

@@ -1,0 +1,311 @@
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::field::Names;
+use super::lexer::Operator;
+use super::*;
+use crate::Reader;
+use crate::event::Kind;
+use crate::header::Symbol;
+
+/// Every kind of event, with any values.
+static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
+    let golden = include_bytes!("../../tests/golden/1.vmt");
+    let mut reader = Reader::from_bytes(golden.as_slice()).unwrap();
+    reader.forward(0).map(|event| event.unwrap().1).collect()
+});
+
+static HEADER: LazyLock<Header> = LazyLock::new(|| {
+    let symbol = |address, name: &str| Symbol { address, size: 1 << 62, name: name.into() };
+    let symbols = vec![symbol(0, "low"), symbol(1 << 62, "flush_tlb"), symbol(3 << 62, "flush \"all\"")];
+    Header { symbols: symbols.into(), ..Header::default() }
+});
+
+fn subject(n: usize) -> Subject<'static> {
+    Subject { number: n as u64, event: &EVENTS[n], header: &HEADER }
+}
+
+fn subjects() -> impl Iterator<Item = Subject<'static>> {
+    (0..EVENTS.len()).map(subject)
+}
+
+/// How many of the events a filter matches.
+fn count(filter: &str) -> usize {
+    let filter = Filter::parse(filter).unwrap_or_else(|error| panic!("{error}"));
+    subjects().filter(|subject| filter.matches(subject)).count()
+}
+
+#[test]
+fn tests_say_what_they_say() {
+    let kind = |kind| EVENTS.iter().filter(|event| event.payload.kind() == kind).count();
+    assert_eq!(count(""), EVENTS.len());
+    assert_eq!(count("kind == exit"), kind(Kind::Exit));
+    assert_eq!(count("kind == ipi-sent"), kind(Kind::Ipi));
+    assert_eq!(count("kind == ipi"), kind(Kind::Ipi) + kind(Kind::IpiAccepted) + kind(Kind::IpiEoi));
+    assert_eq!(count("kind in {trap-entry, trap-return}"), count("kind = trap"));
+}
+
+#[test]
+fn patterns_and_operators() {
+    assert_eq!(count("kind ~ \"^ipi\""), count("kind == ipi"));
+    assert_eq!(count("kind !~ \"^ipi\""), count("kind != ipi"));
+    assert_eq!(count("exit.reason == mmio"), count("exit.reason == mmio-read or exit.reason == mmio-write"));
+    assert_eq!(count("exit.reason == mmio"), count("mmio.gpa"));
+    assert_eq!(count("vcpu >= 1 and vcpu < 3"), count("vcpu in 1..2"));
+    assert_eq!(count("vcpu in 1..2"), count("vcpu in {1, 2}"));
+    assert_eq!(count("vcpu not in {1, 2..3}"), count("!(vcpu = 1 || vcpu == 2 || vcpu == 3)"));
+    assert_eq!(count("time <= 1.5us"), count("time < 1_501"));
+    assert_eq!(count("time >= 1ms && time < 2ms"), count("time in 1000us..1999999ns"));
+    assert_eq!(count("number < 1K"), 1000);
+    assert_eq!(count("number in 0x10..0x1f"), 16);
+    assert_eq!(count("cpl == user"), count("cpl == 3"));
+    assert!(count("cpl == user") > 0);
+    assert_eq!(count("trap.vector == syscall"), count("trap.vector == 256"));
+    assert_eq!(
+        count("symbol == flush_tlb") + count("symbol == \"flush \\\"all\\\"\""),
+        count("symbol ~ \"^flush.\"")
+    );
+    assert!((1..count("rip")).contains(&count("symbol")), "some addresses have a symbol");
+    assert_eq!(count("msr.write") + count("msr.write == false"), count("msr.index"));
+    assert_eq!(
+        count("ipi.target == 3 and kind == ipi-accepted"),
+        count("kind == ipi-accepted and vcpu == 3")
+    );
+}
+
+/// `not` binds more tightly than `and`, and that more tightly than `or`.
+#[test]
+fn precedence() {
+    let tree = |text| syntax::parse(text).unwrap().unwrap().to_string();
+    assert_eq!(tree("rip or cpl and not vcpu and time"), "(rip or ((cpl and not vcpu) and time))");
+    assert_eq!(tree("not (rip or cpl) and time"), "(not (rip or cpl) and time)");
+    assert_eq!(tree("a && b || c && d"), "((a and b) or (c and d))");
+    assert_eq!(tree("x not in {1, 2}"), "not x in {1, 2}");
+}
+
+/// What an event does not have compares false, and `not` of it true.
+#[test]
+fn fields_that_are_not_there() {
+    assert_eq!(count("io.port == 0x80") + count("io.port != 0x80"), count("io.port"));
+    assert_eq!(count("not io.port == 0x80") + count("io.port == 0x80"), EVENTS.len());
+    assert!(count("io.port") < count("kind == exit or kind == console"));
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    let mut shown = String::new();
+    for text in [
+        "kind == ",
+        "kind == exits",
+        "laten > 5us",
+        "latency > 5 us",
+        "latency > 5uss",
+        "latency > page-fault",
+        "vcpu > 5us",
+        "vcpu == 1 vcpu",
+        "vcpu == 1 and",
+        "(vcpu == 1",
+        "vcpu in 3",
+        "vcpu in {1, 2",
+        "vcpu in {}",
+        "symbol < main",
+        "symbol ~ \"(\"",
+        "text == \"open",
+        "msr.write == yes",
+        "io.port == 0x1ffffffffffffffff",
+        "time > 99999999999999999min",
+        "time > 1.5",
+        "vcpu == \u{1b}[2J",
+        "trap.vector == page-falt",
+        "kind in page-fault..data",
+        "not",
+        "number ~ 5",
+        "vcpu == 0xg",
+    ] {
+        match Filter::parse(text) {
+            Ok(_) => panic!("{text} is a filter"),
+            Err(error) => shown += &format!("{error}\n\n"),
+        }
+    }
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_is_too_long_or_too_deep_is_refused() {
+    let long = "vcpu == 1 or ".repeat(400) + "vcpu == 1";
+    assert!(Filter::parse(&long).unwrap_err().message.contains("4096 bytes"));
+    let deep = format!("{}vcpu{}", "(".repeat(100), ")".repeat(100));
+    assert!(Filter::parse(&deep).unwrap_err().message.contains("nested too deep"));
+    assert!(Filter::parse(&format!("{}vcpu{}", "(".repeat(60), ")".repeat(60))).is_ok());
+    let many = format!("{}vcpu", "not ".repeat(1000));
+    drop(Filter::parse(&many));
+    let chain = "vcpu or ".repeat(500) + "vcpu";
+    assert_eq!(count(&chain), EVENTS.len());
+    let repetition = "symbol ~ \"((((a{100}){100}){100}){100})\"";
+    assert!(Filter::parse(repetition).unwrap_err().message.contains("regular expression"));
+}
+
+#[test]
+fn the_table_is_right() {
+    let mut names = BTreeSet::new();
+    for field in fields() {
+        assert!(names.insert(field.name), "{} twice", field.name);
+        assert!(field.documentation.ends_with('.'), "{}", field.name);
+        assert_eq!(field.of == Type::Name, matches!(field.names, Names::Choice(..)), "{}", field.name);
+        let mut seen = false;
+        for subject in subjects() {
+            let Some(value) = field.value(&subject) else { continue };
+            seen = true;
+            let kind = subject.event.payload.kind();
+            assert!(field.kinds.contains(&kind), "{} of {kind:?}", field.name);
+            let of = match &value {
+                Value::Number(_) => [Type::Number, Type::Address, Type::Time].contains(&field.of),
+                Value::Name(name) => field.of == Type::Name && field.names().contains(name),
+                Value::Text(_) => field.of == Type::Text,
+                Value::Truth(_) => field.of == Type::Truth,
+                Value::Vcpus(_) => field.of == Type::Vcpus,
+            };
+            assert!(of, "{}: {value:?}", field.name);
+        }
+        assert!(seen, "no event has {}", field.name);
+    }
+}
+
+#[test]
+fn completion() {
+    let texts = |text: &str| -> Vec<String> {
+        complete(text, text.len()).into_iter().map(|candidate| candidate.text).collect()
+    };
+    assert_eq!(texts("").len(), fields().len() + 1);
+    assert_eq!(texts("walk.g"), ["walk.gva", "walk.gpa"]);
+    assert_eq!(texts("vcpu == 1 and wal"), texts("wal"));
+    assert_eq!(texts("exit.reason == mm"), ["mmio-read", "mmio-write", "mmio"]);
+    assert_eq!(texts("trap.vector in {debug, pa"), ["page-fault"]);
+    assert_eq!(texts("trap.vector not in {debug, pa"), ["page-fault"]);
+    assert_eq!(texts("msr.write == "), ["true", "false"]);
+    assert_eq!(texts("vcpu "), ["==", "!=", "<", "<=", ">", ">=", "in", "and", "or"]);
+    assert_eq!(texts("symbol "), ["==", "!=", "~", "!~", "in", "and", "or"]);
+    assert_eq!(texts("vcpu == 1 "), ["and", "or"]);
+    assert_eq!(texts("vcpu in {1, 2} a"), ["and"]);
+    assert_eq!(texts("text == \"ki"), Vec::<String>::new());
+    let replaced = complete("not walk.g == 1", 10);
+    assert!(replaced.iter().all(|candidate| candidate.replaces == (4..10)));
+    // What is chosen can be gone on with.
+    for candidate in complete("", 0) {
+        let text = format!("{} ", candidate.text);
+        assert!(!complete(&text, text.len()).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn the_documentation_has_every_field() {
+    let documentation = documentation();
+    assert!(documentation.lines().all(|line| line.chars().count() <= 124));
+    for field in fields() {
+        assert!(documentation.contains(&format!("\n  {} (", field.name)), "{}", field.name);
+    }
+    let examples = documentation.split("Examples:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    examples.lines().for_each(|example| assert!(count(example.trim()) <= EVENTS.len()));
+}
+
+/// A test of a field with a value that some event has, or near one, or any.
+fn test() -> impl Strategy<Value = String> {
+    let operators: Vec<Operator> = Operator::ALL.to_vec();
+    (select(fields()), select(operators), any::<Index>(), any::<Index>(), -1_i64..=1, 0_u64..3).prop_map(
+        |(field, operator, event, other, shift, units)| {
+            let value = |at: Index| {
+                let values: Vec<Value<'_>> = subjects().filter_map(|subject| field.value(&subject)).collect();
+                match &values[at.index(values.len())] {
+                    Value::Number(n) => match (units, field.of) {
+                        (1, Type::Time) => format!("{}us", n / 1000),
+                        (1, _) => format!("{n:#x}"),
+                        _ => n.saturating_add_signed(shift).to_string(),
+                    },
+                    Value::Name(name) => (*name).to_owned(),
+                    Value::Text(text) => {
+                        format!("\"{}\"", regex::escape(text).replace('\\', "\\\\").replace('"', "\\\""))
+                    }
+                    Value::Truth(value) => value.to_string(),
+                    Value::Vcpus(vcpus) => (vcpus % 16).to_string(),
+                }
+            };
+            let (one, two) = (value(event), value(other));
+            let name = field.name;
+            match operator {
+                Operator::In if units == 0 => format!("{name} in {{{one}, {two}}}"),
+                Operator::In => format!("{name} in {one}..{two}"),
+                _ if units == 2 => name.to_owned(),
+                _ => format!("{name} {} {one}", operator.sign()),
+            }
+        },
+    )
+}
+
+/// Filters, most of them right.
+fn filter() -> impl Strategy<Value = String> {
+    test().prop_recursive(4, 16, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) and {b}")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a} or ({b})")),
+            inner.prop_map(|a| format!("not ({a})")),
+        ]
+    })
+}
+
+proptest! {
+    /// A block that is left out has no event that matches, and one whose every event must match has no other.
+    #[test]
+    fn what_is_left_out_has_nothing_that_matches(text in filter(), from in any::<Index>(), length in 1_usize..12) {
+        let Ok(filter) = Filter::parse(&text) else { return Ok(()) };
+        let from = from.index(EVENTS.len());
+        let block = from..(from + length).min(EVENTS.len());
+        let mut summary = Summary { first_event: from as u64, ..Summary::default() };
+        block.clone().for_each(|n| summary.add(&EVENTS[n]));
+        let possible = prune::possible(&filter.rule, &summary);
+        for n in block {
+            let matches = filter.matches(&subject(n));
+            prop_assert!(if matches { possible.yes } else { possible.no }, "{} of {:?}", text, EVENTS[n]);
+        }
+    }
+
+    #[test]
+    fn a_tree_is_written_as_it_is_read(text in filter()) {
+        let tree = syntax::parse(&text).unwrap().unwrap();
+        let again = syntax::parse(&tree.to_string()).unwrap().unwrap();
+        prop_assert_eq!(&again, &tree);
+        // What both mean, or what is wrong with both, is the same.
+        match (Filter::parse(&text), Filter::parse(&tree.to_string())) {
+            (Ok(one), Ok(other)) => {
+                prop_assert!(subjects().all(|subject| one.matches(&subject) == other.matches(&subject)));
+            }
+            (Err(one), Err(other)) => prop_assert_eq!(one.message, other.message),
+            (one, other) => prop_assert!(false, "{:?} {:?}", one, other),
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_filter_or_an_error(text in "\\PC{0,60}") {
+        if let Err(error) = Filter::parse(&text) {
+            prop_assert!(error.column() >= 1 && error.range().end <= text.len());
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn any_tokens_are_a_filter_or_an_error(
+        words in prop::collection::vec(select(vec![
+            "vcpu", "time", "symbol", "kind", "exit", "==", "!=", "<", "~", "in", "not", "and", "or", "(", ")", "{", "}",
+            ",", "..", "5", "5us", "0x10", "\"a\"", "true", "msr.write", "!", "1.5ms", "page-fault", "trap.vector",
+        ]), 0..12),
+        cursor in any::<Index>(),
+    ) {
+        let text = words.join(" ");
+        if let Err(error) = Filter::parse(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+        drop(complete(&text, cursor.index(text.len() + 1)));
+    }
+}

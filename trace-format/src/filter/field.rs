@@ -1,6 +1,8 @@
 //! The fields that a filter can ask for.
 
 use super::Subject;
+use std::borrow::Cow;
+
 use super::table::TABLE;
 use super::value::{Type, Value};
 use crate::event::{Kind, VECTOR_SYSCALL, vector_name};
@@ -38,6 +40,27 @@ impl Field {
     #[must_use]
     pub fn value<'a>(&self, subject: &Subject<'a>) -> Option<Value<'a>> {
         (self.get)(subject)
+    }
+
+    /// The value in an event as text for tables: addresses in hexadecimal, times in ns, several vCPUs with blanks between
+    /// them; empty if the event does not have the field. It may hold what a terminal obeys.
+    #[must_use]
+    pub fn cell<'a>(&self, subject: &Subject<'a>) -> Cow<'a, str> {
+        match self.value(subject) {
+            None => Cow::Borrowed(""),
+            Some(Value::Number(value)) => match self.names {
+                Names::Numbers([(name, number)]) if *number == value => Cow::Borrowed(*name),
+                _ if self.of == Type::Address => Cow::Owned(format!("{value:#x}")),
+                _ => Cow::Owned(value.to_string()),
+            },
+            Some(Value::Name(name)) => Cow::Borrowed(name),
+            Some(Value::Text(text)) => text,
+            Some(Value::Truth(value)) => Cow::Borrowed(if value { "true" } else { "false" }),
+            Some(Value::Vcpus(vcpus)) => {
+                let vcpus = (0..16).filter(|vcpu| vcpus >> vcpu & 1 != 0);
+                Cow::Owned(vcpus.map(|vcpu| vcpu.to_string()).collect::<Vec<_>>().join(" "))
+            }
+        }
     }
 
     /// Names that can be used instead of values.

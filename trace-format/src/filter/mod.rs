@@ -28,6 +28,7 @@ mod field;
 mod help;
 mod lexer;
 mod prune;
+mod selection;
 mod syntax;
 mod table;
 mod value;
@@ -39,6 +40,7 @@ pub use complete::{Candidate, complete};
 pub use error::FilterError;
 pub use field::{Field, field, fields};
 pub use help::documentation;
+pub use selection::Selection;
 pub use value::{Type, Value};
 
 use self::check::Rule;
@@ -92,10 +94,23 @@ impl Filter {
         prune::possible(&self.rule, block).yes
     }
 
+    /// Whether every event matches, because it says nothing.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        matches!(self.rule, Rule::Everything)
+    }
+
     /// As it was given.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+}
+
+impl Default for Filter {
+    /// Everything.
+    fn default() -> Self {
+        Self { text: String::new(), rule: Rule::Everything }
     }
 }
 

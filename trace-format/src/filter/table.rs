@@ -257,6 +257,14 @@ pub(super) static TABLE: &[Field] = &[
             _ => None,
         }
     ),
+    field!(
+        "description",
+        Text,
+        EVERY,
+        Names::None,
+        "All that the event says, as the line that `vmscope events` prints of it.",
+        |s| Some(Value::Text(Cow::Owned(s.event.describe(s.header).to_string())))
+    ),
     // Exits.
     field!(
         "exit.reason",

@@ -2,6 +2,7 @@
 
 mod display;
 mod doctor;
+mod events;
 mod failure;
 mod guest;
 mod offline;
@@ -9,6 +10,8 @@ mod options;
 mod output;
 mod replay;
 mod run;
+mod selection;
+mod slice;
 
 use std::process::ExitCode;
 
@@ -56,7 +59,9 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Record(arguments)) => run::record(arguments),
         Some(Command::Replay(arguments)) => replay::replay(&arguments),
         Some(Command::Report(arguments)) => offline::report(&arguments),
-        Some(Command::Events(arguments)) => offline::events(&arguments),
+        Some(Command::Events(arguments)) => events::events(&arguments),
+        Some(Command::Slice(arguments)) => slice::cut(&arguments),
+        Some(Command::Filter) => offline::filter(),
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),
         Some(Command::Check(arguments)) => offline::check(&arguments),

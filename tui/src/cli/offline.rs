@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use trace_format::{Reader, Report, describe, verify};
+use trace_format::{Reader, Report, verify};
 
 use super::failure::{Code, Failure};
-use super::options::{self, Format};
+use super::options;
 use super::output;
 
 /// `vmscope report`.
@@ -28,24 +28,12 @@ pub(super) fn write_report(reader: &mut Reader, json: bool) -> Result<(), Failur
     Ok(out.flush()?)
 }
 
-/// `vmscope events`.
-pub(super) fn events(arguments: &options::Events) -> Result<Code, Failure> {
-    let mut reader = Reader::open(&arguments.file)?;
-    let header = reader.header().clone();
+/// `vmscope filter`.
+pub(super) fn filter() -> Result<Code, Failure> {
     let mut out = output::out();
-    for event in reader.forward(0) {
-        let (number, event) = event?;
-        match arguments.format {
-            Format::Text => writeln!(out, "{}", describe::Line { number, event: &event, header: &header })?,
-            Format::Json => {
-                serde_json::to_writer(&mut out, &event.json(number, &header))
-                    .map_err(std::io::Error::from)?;
-                writeln!(out)?;
-            }
-        }
-    }
+    out.write_all(trace_format::filter::documentation().as_bytes())?;
     out.flush()?;
-    warn_of_damage(&reader)
+    Ok(Code::Done)
 }
 
 /// `vmscope check`.

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use super::events::Events;
 use super::guest::GuestOptions;
+use super::slice::Slice;
 
 /// The guest of a plain `vmscope`.
 pub(crate) const DEFAULT_GUEST: &str = "tlb-shootdown";
@@ -25,7 +27,8 @@ Examples:
   vmscope record tlb-shootdown -o t.vmt       record without a UI
   vmscope replay t.vmt                        look at what was recorded
   vmscope report t.vmt --json | jq .ipis      totals for a script
-  vmscope events t.vmt | grep page-fault      a line an event
+  vmscope events t.vmt --filter 'trap.vector == page-fault and cpl == user'
+                                              a line an event (see 'vmscope help filter')
   vmscope screen t.vmt --at 2s                the guest's text screen two seconds after the start
 
 Exit codes: 0 done, 1 the guest failed, 2 usage, 3 this host cannot, 4 a bad trace.")]
@@ -51,8 +54,15 @@ pub enum Command {
     ///
     /// Counts by kind, exits by reason with their times, traps, IPIs, and what the guest counted itself.
     Report(Report),
-    /// A line for each event of a trace
+    /// A line for each event of a trace, or for those that match a filter
     Events(Events),
+    /// Write a part of a trace as a trace of its own
+    ///
+    /// What the rest could not be understood without stays: where the kernel runs, and which events were lost.
+    Slice(Slice),
+    /// Explain the language of --filter and list its fields
+    #[command(override_help = trace_format::filter::documentation())]
+    Filter,
     /// Print the guest's VGA text screen as it was at the end, or at a moment
     ///
     /// A line for each row, without colours. If the guest never wrote to its text screen, or not before that moment, the
@@ -128,16 +138,6 @@ pub struct Report {
     pub json: bool,
 }
 
-/// `events`.
-#[derive(Args, Debug)]
-pub struct Events {
-    /// The trace
-    pub file: PathBuf,
-    /// How each event is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-}
-
 /// `screen`.
 #[derive(Args, Debug)]
 pub struct Screen {
@@ -159,15 +159,6 @@ pub struct Console {
     /// Write the bytes as the guest did; not to a terminal
     #[arg(long)]
     pub raw: bool,
-}
-
-/// How an event is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 /// `check`.

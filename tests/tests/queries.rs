@@ -1,0 +1,121 @@
+//! Questions to recorded traces, through the real program.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use trace_format::{Reader, verify};
+use vmscope_tests::program;
+
+fn replays() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");
+    let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "vmt")).collect();
+    found.sort();
+    assert!(found.len() >= 7, "{}: {found:?}", folder.display());
+    found
+}
+
+fn name(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap()
+}
+
+fn replay(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// The first lines, and how many there are.
+fn beginning(text: &str) -> String {
+    let shown: Vec<&str> = text.lines().take(8).collect();
+    format!("{}\n({} lines)", shown.join("\n"), text.lines().count())
+}
+
+#[test]
+fn events_of_every_replay_by_filters_and_columns() {
+    for path in replays() {
+        let trace = path.to_str().unwrap();
+        let filtered = |filter: &str| beginning(&program::expect(0, &["events", trace, "--filter", filter]));
+        let slow = filtered("kind == exit and latency > 20us and exit.reason not in {probe, hlt}");
+        let faults = filtered("trap.vector == page-fault and cpl == user or walk.outcome == fault");
+        let ipis = filtered("kind == ipi and not ipi.target == 0");
+        let table = beginning(&program::expect(0, &["events", trace, "--format", "csv"]));
+        let fields = "time,vcpu,kind,exit.reason,ipi.target,symbol";
+        let chosen = ["events", trace, "--fields", fields, "--format", "json", "--limit", "4"];
+        let objects = beginning(&program::expect(0, &chosen));
+        let all = [slow, faults, ipis, table, objects].join("\n\n");
+        insta::assert_snapshot!(format!("{}-events", name(&path)), all);
+    }
+}
+
+/// A filter gives just the lines that a search through all of them gives.
+#[test]
+fn a_filter_leaves_out_what_does_not_match() {
+    let trace = replay("linux-shootdown.vmt");
+    let all = program::expect(0, &["events", &trace]);
+    let searched: Vec<&str> = all.lines().filter(|line| line.contains("vector 0xfd")).collect();
+    let filter = "description ~ \"vector 0xfd\"";
+    let filtered = program::expect(0, &["events", &trace, "--filter", filter]);
+    assert!(searched.len() > 20);
+    assert_eq!(filtered.lines().collect::<Vec<_>>(), searched);
+    let limited = program::expect(0, &["events", &trace, "--filter", filter, "--limit", "7"]);
+    assert_eq!(limited.lines().collect::<Vec<_>>(), searched[..7]);
+    let cut = program::expect(0, &["events", &trace, "--from", "100ms", "--to", "0.2s"]);
+    let filtered = program::expect(0, &["events", &trace, "--filter", "time in 100ms..200ms"]);
+    assert_eq!(cut, filtered);
+    assert!(cut.lines().count() > 10 && cut.lines().count() < all.lines().count());
+}
+
+#[test]
+fn tables_have_a_cell_for_each_field() {
+    let trace = replay("trap-forwarding.vmt");
+    let fields = "number,trap.vector,trap.class,trap.duration";
+    let table = program::expect(0, &["events", &trace, "--format", "csv", "--fields", fields]);
+    let mut rows = table.lines();
+    assert_eq!(rows.next(), Some(fields));
+    assert!(rows.clone().count() as u64 == Reader::open(&trace).unwrap().len());
+    assert!(rows.any(|row| row.ends_with(",14,fault,")));
+}
+
+#[test]
+fn a_slice_of_every_replay_is_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("slice.vmt");
+    let out = out.to_str().unwrap();
+    for path in replays() {
+        let trace = path.to_str().unwrap();
+        let filter = "kind in {exit, ipi} and vcpu == 0";
+        program::expect(0, &["slice", trace, "--filter", filter, "-o", out]);
+        let mut reader = Reader::open(out).unwrap();
+        assert!(verify(&mut reader).unwrap().is_sound());
+        let kept = program::expect(0, &["events", out, "--filter", filter, "--fields", "description"]);
+        let wanted = program::expect(0, &["events", trace, "--filter", filter, "--fields", "description"]);
+        assert_eq!(kept, wanted);
+        assert!(program::expect(0, &["report", out]).contains("what was left out of"));
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_slice_may_replace_what_it_is_cut_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("t.vmt");
+    fs::copy(replay("hello.vmt"), &trace).unwrap();
+    let trace = trace.to_str().unwrap();
+    let wanted = program::expect(0, &["events", trace, "--filter", "kind == exit", "--fields", "time,rip"]);
+    program::expect(0, &["slice", trace, "--filter", "kind == exit", "-o", trace]);
+    assert_eq!(program::expect(0, &["events", trace, "--fields", "time,rip"]), wanted);
+    // What cannot be written leaves nothing behind.
+    let nowhere = folder.path().join("no-such-folder/s.vmt");
+    program::expect(2, &["slice", trace, "-o", nowhere.to_str().unwrap()]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_filter_language_is_explained() {
+    let help = program::expect(0, &["help", "filter"]);
+    assert_eq!(program::expect(0, &["filter"]), help);
+    insta::assert_snapshot!("help-filter", help);
+    program::expect(2, &["events", &replay("hello.vmt"), "--filter", "vcpu =="]);
+    program::expect(2, &["events", &replay("hello.vmt"), "--fields", "vcpu,no"]);
+}

@@ -1,0 +1,34 @@
+//! Which part of a trace a command is about.
+
+use std::time::Duration;
+
+use clap::Args;
+use trace_format::Filter;
+use trace_format::filter::Selection;
+
+/// `--filter`, `--from` and `--to`.
+#[derive(Args, Clone, Debug)]
+pub struct SelectionOptions {
+    /// Only events that match, for instance 'kind == exit and latency > 50us' (see 'vmscope help filter')
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Option<Filter>,
+    /// Only what happened so long after the start or later, for instance 1.5s or 20ms
+    #[arg(long, value_name = "TIME", value_parser = super::guest::moment)]
+    pub from: Option<Duration>,
+    /// Only what happened so long after the start or earlier
+    #[arg(long, value_name = "TIME", value_parser = super::guest::moment)]
+    pub to: Option<Duration>,
+}
+
+impl SelectionOptions {
+    /// What they mean.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Selection {
+            filter: self.filter.clone().unwrap_or_default(),
+            from: self.from.map_or(0, ns),
+            to: self.to.map_or(u64::MAX, ns),
+        }
+    }
+}

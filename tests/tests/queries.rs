@@ -119,3 +119,51 @@ fn the_filter_language_is_explained() {
     program::expect(2, &["events", &replay("hello.vmt"), "--filter", "vcpu =="]);
     program::expect(2, &["events", &replay("hello.vmt"), "--fields", "vcpu,no"]);
 }
+
+#[test]
+fn assertions_hold_or_not_on_every_replay() {
+    for path in replays() {
+        let trace = path.to_str().unwrap();
+        let all = program::run(&[
+            "assert",
+            trace,
+            "count(exit.reason == mmio) < 1000",
+            "p99(latency where kind == ipi) < 50us",
+            "max(trap.duration where trap.vector == page-fault) < 1s and count(kind == lost) == 0",
+            "rate(kind == exit) > 0",
+            "mean(exit.guest where not exit.reason == hlt) > 100",
+        ]);
+        let code = all.status.code().unwrap();
+        assert!(all.stderr.is_empty() && code < 2, "{all:?}");
+        let text = String::from_utf8(all.stdout).unwrap();
+        assert_eq!(code == 1, text.contains("FAILS"), "{text}");
+        insta::assert_snapshot!(format!("{}-assert", name(&path)), text);
+    }
+}
+
+#[test]
+fn assertions_are_for_scripts() {
+    let trace = replay("tlb-shootdown-4.vmt");
+    let json =
+        program::expect(0, &["assert", &trace, "count(kind == ipi-sent) > 10", "count() > 0", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["holds"], true);
+    let sent: serde_json::Value =
+        serde_json::from_str(&program::expect(0, &["report", &trace, "--json"])).unwrap();
+    assert_eq!(report["assertions"][0]["amounts"][0]["value"], sent["ipis"]["sent"]);
+    program::expect(1, &["assert", &trace, "count() > 0", "count() == 0"]);
+    program::expect(2, &["assert", &trace, "count( > 0"]);
+    program::expect(2, &["assert", &trace]);
+    program::expect(2, &["assert", "no-such-file.vmt", "count() > 0"]);
+    // What cannot be read may be what it is about.
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.vmt");
+    let mut bytes = fs::read(&trace).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&damaged, bytes).unwrap();
+    let damaged = damaged.to_str().unwrap();
+    program::expect(4, &["assert", damaged, "count(kind == exit) > 0"]);
+    // That there is none of a kind is in the blocks' heads, which are intact.
+    program::expect(0, &["assert", damaged, "count(kind == lost) == 0"]);
+}

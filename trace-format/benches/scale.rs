@@ -16,8 +16,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use trace_format::filter::Subject;
 use trace_format::reader::BlockEvents;
-use trace_format::{Event, Header, Payload, Reader, Writer};
+use trace_format::{Event, Filter, Header, Payload, Reader, Writer};
 
 const EVENTS: u64 = 100_000_000;
 /// Places to go to.
@@ -75,6 +76,32 @@ fn main() {
     assert!(ended.unwrap().is_continue());
     rate("count exits, all cores", count, start.elapsed());
     black_box(total);
+
+    // Ten million events, one in each seven of which matches; and a filter that few blocks can match.
+    let part = 10_000_000.min(count);
+    for text in [
+        "kind == exit and exit.reason == mmio and latency > 700ns and vcpu in {1, 2}",
+        "kind == page-table-write",
+    ] {
+        let filter = Filter::parse(text).unwrap();
+        let start = Instant::now();
+        let matching = |block: BlockEvents<'_>| {
+            let subjects =
+                block.iter().map(|(number, event)| Subject { number, event, header: block.header });
+            subjects.filter(|subject| filter.matches(subject)).count()
+        };
+        let mut matched = 0;
+        let ended = reader.read_blocks(
+            |block| block.first_event < part && filter.may_match(block),
+            matching,
+            |n| {
+                matched += n;
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        assert!(ended.unwrap().is_continue());
+        println!("{:.3} s: {matched} of {part} events are {text}", start.elapsed().as_secs_f64());
+    }
 
     match peak_kib().filter(|_| measured) {
         Some(kib) => println!("{:<26}{:>10.1} MiB", "most memory", kib as f64 / 1024.0),

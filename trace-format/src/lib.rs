@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod analysis;
+pub mod assertion;
 pub mod describe;
 mod error;
 pub mod event;

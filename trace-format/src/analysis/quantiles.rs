@@ -56,6 +56,20 @@ impl Durations {
         self.sum
     }
 
+    /// The shortest and the longest span; `None` if there are none.
+    #[must_use]
+    pub fn extremes(&self) -> Option<(u64, u64)> {
+        (self.count() > 0).then_some((self.min, self.max))
+    }
+
+    /// The span that the fraction `quantile` of all, 0 to 1, do not exceed, at most 0.1 % too high; `None` if there are
+    /// none.
+    #[must_use]
+    pub fn quantile(&self, quantile: f64) -> Option<u64> {
+        let (min, max) = self.extremes()?;
+        Some(self.histogram.value_at_quantile(quantile).clamp(min, max))
+    }
+
     /// The distribution; `None` if there are no spans.
     #[must_use]
     pub fn quantiles(&self) -> Option<Quantiles> {

@@ -8,7 +8,7 @@ use super::Subject;
 use super::error::{FilterError, suggestion};
 use super::field::{Field, field, fields};
 use super::lexer::{Operator, Token};
-use super::syntax::{Expression, Literal, Operand, Test};
+use super::syntax::{Expression, Literal, Operand, Test, Tree, Word};
 use super::value::{Type, Value};
 
 /// How large a regular expression may become, in bytes.
@@ -16,7 +16,7 @@ const REGEX_LIMIT: usize = 1 << 20;
 
 /// A tree whose tests are ready.
 #[derive(Clone, Debug)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     Everything,
     Or(Box<Self>, Box<Self>),
     And(Box<Self>, Box<Self>),
@@ -26,7 +26,7 @@ pub(super) enum Rule {
 
 /// What a field's value must be.
 #[derive(Clone, Debug)]
-pub(super) enum Check {
+pub(crate) enum Check {
     /// There.
     Present,
     /// Within one of these.
@@ -49,7 +49,7 @@ pub(super) enum Check {
 }
 
 impl Rule {
-    pub(super) fn matches(&self, subject: &Subject<'_>) -> bool {
+    pub(crate) fn matches(&self, subject: &Subject<'_>) -> bool {
         match self {
             Self::Everything => true,
             Self::Or(left, right) => left.matches(subject) || right.matches(subject),
@@ -82,28 +82,33 @@ impl Check {
     }
 }
 
-pub(super) fn contains(ranges: &[RangeInclusive<u64>], value: u64) -> bool {
+pub(crate) fn contains(ranges: &[RangeInclusive<u64>], value: u64) -> bool {
     ranges.iter().any(|range| range.contains(&value))
 }
 
 /// Makes a tree of `text` ready.
-pub(super) fn rule(text: &str, expression: &Expression) -> Result<Rule, FilterError> {
+pub(crate) fn rule(text: &str, expression: &Expression) -> Result<Rule, FilterError> {
     Ok(match expression {
-        Expression::Or(left, right) => Rule::Or(Box::new(rule(text, left)?), Box::new(rule(text, right)?)),
-        Expression::And(left, right) => Rule::And(Box::new(rule(text, left)?), Box::new(rule(text, right)?)),
-        Expression::Not(of) => Rule::Not(Box::new(rule(text, of)?)),
-        Expression::Test(Test { field: name, comparison }) => {
-            let field = field(&name.text).ok_or_else(|| {
-                let known: Vec<&str> = fields().iter().map(|field| field.name).collect();
-                let suggestion = suggestion(&name.text, &known);
-                FilterError::new(text, name.at.clone(), format!("`{}` is no field{suggestion}", name.text))
-            })?;
+        Tree::Or(left, right) => Rule::Or(Box::new(rule(text, left)?), Box::new(rule(text, right)?)),
+        Tree::And(left, right) => Rule::And(Box::new(rule(text, left)?), Box::new(rule(text, right)?)),
+        Tree::Not(of) => Rule::Not(Box::new(rule(text, of)?)),
+        Tree::Leaf(Test { field: name, comparison }) => {
+            let field = named(text, name)?;
             let check = match comparison {
                 None => Check::Present,
                 Some((operator, operand)) => Checker { text, field }.check(*operator, operand)?,
             };
             Rule::Test(field, check)
         }
+    })
+}
+
+/// The field that a word of `text` names.
+pub(crate) fn named(text: &str, name: &Word) -> Result<&'static Field, FilterError> {
+    field(&name.text).ok_or_else(|| {
+        let known: Vec<&str> = fields().iter().map(|field| field.name).collect();
+        let suggestion = suggestion(&name.text, &known);
+        FilterError::new(text, name.at.clone(), format!("`{}` is no field{suggestion}", name.text))
     })
 }
 
@@ -296,7 +301,7 @@ const UNITS: [(&str, u64, bool); 16] = [
     ("GiB", 1 << 30, false),
 ];
 
-pub(super) fn is_unit(name: &str) -> bool {
+pub(crate) fn is_unit(name: &str) -> bool {
     UNITS.iter().any(|(known, ..)| *known == name)
 }
 

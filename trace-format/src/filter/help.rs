@@ -6,21 +6,23 @@ use super::field::{Field, fields};
 use super::value::Type;
 
 const GRAMMAR: &str = "\
-A filter says which events are wanted. It is one or more tests, joined by `and`, `or` and `not` (or `&&`, `||`, `!`) and
-grouped by parentheses; `not` binds more tightly than `and`, `and` more tightly than `or`.
+A filter says which events are wanted. It is one or more tests, joined by `and`, `or` and `not`
+(or `&&`, `||`, `!`) and grouped by parentheses; `not` binds more tightly than `and`, `and` more
+tightly than `or`.
 
   FIELD == VALUE    != < <= > >=     as is usual
   FIELD in A..B                      from A to B, both included
   FIELD in {A, B, C..D}              one of them; `not in` is none of them
-  FIELD ~ PATTERN   !~               a regular expression somewhere in text or names (syntax of the Rust crate regex)
-  FIELD                              the event has the field; of a field that is true or false, it is true
+  FIELD ~ PATTERN   !~               a regular expression somewhere in text or a name
+  FIELD                              the event has it; of one that is true or false, it is true
 
-Numbers are decimal or hexadecimal (0x40), with K, M, G (powers of 1000) or Ki, Mi, Gi (of 1024). Times have a unit: ns, us,
-ms, s, min; without one they are ns. Many numbers have names: `trap.vector == page-fault`. Text with other characters than
-letters, digits, `_`, `-` and single dots stands in \"quotes\"; within them \\\" is a quote and \\\\ a backslash.
+Numbers are decimal or hexadecimal (0x40), with K, M, G (powers of 1000) or Ki, Mi, Gi (of
+1024). Times have a unit: ns, us, ms, s, min; without one they are ns. Many numbers have names:
+`trap.vector == page-fault`. Text with other characters than letters, digits, `_`, `-` and
+single dots stands in \"quotes\"; within them \\\" is a quote and \\\\ a backslash.
 
-What an event does not have compares false, also by != and !~: `io.port != 0x80` is true of port accesses only, and
-`not io.port == 0x80` of all other events besides.
+What an event does not have compares false, also by != and !~: `io.port != 0x80` is true of port
+accesses only, and `not io.port == 0x80` of all other events besides.
 
 Examples:
   kind == exit and exit.reason == mmio and latency > 50us

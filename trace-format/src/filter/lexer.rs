@@ -16,7 +16,7 @@ type Parsed<T> = winnow::Result<T, ContextError>;
 
 /// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Operator {
+pub(crate) enum Operator {
     Equal,
     NotEqual,
     Less,
@@ -29,7 +29,7 @@ pub(super) enum Operator {
 }
 
 impl Operator {
-    pub(super) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Equal,
         Self::NotEqual,
         Self::Less,
@@ -41,7 +41,7 @@ impl Operator {
         Self::In,
     ];
 
-    pub(super) const fn sign(self) -> &'static str {
+    pub(crate) const fn sign(self) -> &'static str {
         match self {
             Self::Equal => "==",
             Self::NotEqual => "!=",
@@ -58,7 +58,7 @@ impl Operator {
 
 /// The smallest parts of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     /// A field or a name.
     Word(String),
     /// As it was written, with its unit.
@@ -78,13 +78,13 @@ pub(super) enum Token {
 
 /// A token and where it is, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) token: Token,
-    pub(super) at: Range<usize>,
+pub(crate) struct Placed {
+    pub(crate) token: Token,
+    pub(crate) at: Range<usize>,
 }
 
 /// The tokens of `text`.
-pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, FilterError> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<Placed>, FilterError> {
     let (tokens, rest) = tokens_until_error(text);
     match text.get(rest..).and_then(|rest| rest.chars().next()) {
         None => Ok(tokens),
@@ -97,7 +97,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, FilterError> {
 }
 
 /// The tokens of `text` as far as it has any, and where that is.
-pub(super) fn tokens_until_error(text: &str) -> (Vec<Placed>, usize) {
+pub(crate) fn tokens_until_error(text: &str) -> (Vec<Placed>, usize) {
     let mut input = LocatingSlice::new(text);
     let token = token.with_span().map(|(token, at)| Placed { token, at });
     let mut tokens = repeat(0.., preceded(multispace0, token));
@@ -163,7 +163,9 @@ fn text(input: &mut Input<'_>) -> Parsed<Token> {
 }
 
 fn word(input: &mut Input<'_>) -> Parsed<Token> {
-    let parts = (part, repeat::<_, _, (), _, _>(0.., preceded('.', part)));
+    // `p99.9` is one, too.
+    let further = take_while(1.., |c: char| c.is_alphanumeric() || c == '_' || c == '-');
+    let parts = (part, repeat::<_, _, (), _, _>(0.., preceded('.', further.void())));
     let parts = parts.take().map(|word: &str| match word {
         "and" => Token::And,
         "or" => Token::Or,

@@ -21,15 +21,15 @@
 //! Every comparison with it is false, `!=` too; `not` of that is true. So `io.port != 0x80` is true of port accesses
 //! only, and `not io.port == 0x80` of everything else besides.
 
-mod check;
+pub(crate) mod check;
 mod complete;
-mod error;
+pub(crate) mod error;
 mod field;
 mod help;
-mod lexer;
+pub(crate) mod lexer;
 mod prune;
 mod selection;
-mod syntax;
+pub(crate) mod syntax;
 mod table;
 mod value;
 
@@ -64,8 +64,8 @@ pub struct Subject<'a> {
 /// A filter that has been understood.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    text: String,
-    rule: Rule,
+    pub(crate) text: String,
+    pub(crate) rule: Rule,
 }
 
 impl Filter {

@@ -19,27 +19,33 @@ use super::lexer::{Operator, Placed, Token, tokens};
 /// How deep parentheses may be nested: the parser calls itself for each.
 const MAX_DEPTH: u32 = 64;
 
-type Input<'i> = Stateful<TokenSlice<'i, Placed>, u32>;
+pub(crate) type Input<'i> = Stateful<TokenSlice<'i, Placed>, u32>;
 
-/// A tree of tests.
+/// What `and` and `or` join.
+const OPERAND: &str = "a field, `not` or `(`";
+
+/// Something that is joined by `and`, `or` and `not`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Expression {
+pub(crate) enum Tree<T> {
     Or(Box<Self>, Box<Self>),
     And(Box<Self>, Box<Self>),
     Not(Box<Self>),
-    Test(Test),
+    Leaf(T),
 }
+
+/// A tree of tests.
+pub(crate) type Expression = Tree<Test>;
 
 /// A field, and what it is compared with; alone it is asked for by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Test {
-    pub(super) field: Word,
-    pub(super) comparison: Option<(Operator, Operand)>,
+pub(crate) struct Test {
+    pub(crate) field: Word,
+    pub(crate) comparison: Option<(Operator, Operand)>,
 }
 
 /// What a field is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Operand {
+pub(crate) enum Operand {
     One(Literal),
     Range(Literal, Literal),
     Set(Vec<Operand>),
@@ -47,16 +53,16 @@ pub(super) enum Operand {
 
 /// A word and where it is.
 #[derive(Clone, Debug)]
-pub(super) struct Word {
-    pub(super) text: String,
-    pub(super) at: Range<usize>,
+pub(crate) struct Word {
+    pub(crate) text: String,
+    pub(crate) at: Range<usize>,
 }
 
 /// A value as it is written.
 #[derive(Clone, Debug)]
-pub(super) struct Literal {
-    pub(super) token: Token,
-    pub(super) at: Range<usize>,
+pub(crate) struct Literal {
+    pub(crate) token: Token,
+    pub(crate) at: Range<usize>,
 }
 
 // Where something is written is not part of what it is.
@@ -77,7 +83,7 @@ impl PartialEq for Literal {
 impl Eq for Literal {}
 
 /// The tree of `text`; none if there is nothing in it.
-pub(super) fn parse(text: &str) -> Result<Option<Expression>, FilterError> {
+pub(crate) fn parse(text: &str) -> Result<Option<Expression>, FilterError> {
     if text.len() > MAX_LENGTH {
         let message = format!("a filter has at most {MAX_LENGTH} bytes; this one has {}", text.len());
         return Err(FilterError::new(text, 0..0, message));
@@ -86,15 +92,25 @@ pub(super) fn parse(text: &str) -> Result<Option<Expression>, FilterError> {
     if tokens.is_empty() {
         return Ok(None);
     }
-    let input = Stateful { input: TokenSlice::new(&tokens), state: 0 };
-    any_expression.parse(input).map(Some).map_err(|error| {
+    all_of(text, &tokens, any_expression, OPERAND).map(Some)
+}
+
+/// What `parser` makes of all of `tokens`, which are those of `text`; `operand` is what it joins.
+pub(crate) fn all_of<'i, T>(
+    text: &str,
+    tokens: &'i [Placed],
+    mut parser: impl Parser<Input<'i>, T, ErrMode<ContextError>>,
+    operand: &str,
+) -> Result<T, FilterError> {
+    let input = Stateful { input: TokenSlice::new(tokens), state: 0 };
+    parser.parse(input).map_err(|error| {
         let at = tokens.get(error.offset()).map_or(text.len()..text.len(), |token| token.at.clone());
-        FilterError::new(text, at, message(error.inner(), &tokens, error.offset()))
+        FilterError::new(text, at, message(error.inner(), tokens, error.offset(), operand))
     })
 }
 
 /// What is wrong at token `at`, where the parser gave up.
-fn message(error: &ContextError, tokens: &[Placed], at: usize) -> String {
+fn message(error: &ContextError, tokens: &[Placed], at: usize, operand: &str) -> String {
     // The innermost comes first.
     let told = error.context().next().map(|context| match context {
         StrContext::Label(label) => (*label).to_owned(),
@@ -104,7 +120,7 @@ fn message(error: &ContextError, tokens: &[Placed], at: usize) -> String {
     let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|placed| &placed.token);
     match (told, before, tokens.get(at).map(|placed| &placed.token)) {
         (Some(told), ..) => told,
-        (None, _, None) => "expected a field, `not` or `(`".to_owned(),
+        (None, _, None) => format!("expected {operand}"),
         (None, Some(Token::Number(number)), Some(Token::Word(unit))) if is_unit(unit) => {
             format!("a unit follows its number without a space: {number}{unit}")
         }
@@ -112,29 +128,43 @@ fn message(error: &ContextError, tokens: &[Placed], at: usize) -> String {
     }
 }
 
-const fn expected(what: &'static str) -> StrContext {
+pub(crate) const fn expected(what: &'static str) -> StrContext {
     StrContext::Expected(StrContextValue::Description(what))
 }
 
-fn any_expression(input: &mut Input<'_>) -> ModalResult<Expression> {
+pub(crate) fn any_expression(input: &mut Input<'_>) -> ModalResult<Expression> {
+    connected(operand).parse_next(input)
+}
+
+/// `and`, `or`, `not` and parentheses around `operand`, which must not accept a parenthesis itself.
+pub(crate) fn connected<'i, T: Clone + 'i>(
+    operand: impl Parser<Input<'i>, Tree<T>, ErrMode<ContextError>>,
+) -> impl Parser<Input<'i>, Tree<T>, ErrMode<ContextError>> {
     expression(operand)
-        .prefix(token(Token::Not).value(Prefix(3, |_: &mut Input<'_>, of| Ok(Expression::Not(Box::new(of))))))
+        .prefix(token(Token::Not).value(Prefix(3, |_: &mut Input<'i>, of| Ok(Tree::Not(Box::new(of))))))
         .infix(alt((
-            token(Token::And).value(Infix::Left(2, |_: &mut Input<'_>, left, right| {
-                Ok(Expression::And(Box::new(left), Box::new(right)))
+            token(Token::And).value(Infix::Left(2, |_: &mut Input<'i>, left, right| {
+                Ok(Tree::And(Box::new(left), Box::new(right)))
             })),
-            token(Token::Or).value(Infix::Left(1, |_: &mut Input<'_>, left, right| {
-                Ok(Expression::Or(Box::new(left), Box::new(right)))
+            token(Token::Or).value(Infix::Left(1, |_: &mut Input<'i>, left, right| {
+                Ok(Tree::Or(Box::new(left), Box::new(right)))
             })),
         )))
-        .parse_next(input)
 }
 
 fn operand(input: &mut Input<'_>) -> ModalResult<Expression> {
-    alt((parentheses, test)).context(expected("a field, `not` or `(`")).parse_next(input)
+    alt((parentheses, test)).context(expected(OPERAND)).parse_next(input)
 }
 
 fn parentheses(input: &mut Input<'_>) -> ModalResult<Expression> {
+    nested(input, any_expression)
+}
+
+/// Parentheses around what `inside` accepts, as far as they are not nested too deep.
+pub(crate) fn nested<'i, T>(
+    input: &mut Input<'i>,
+    inside: impl Parser<Input<'i>, T, ErrMode<ContextError>>,
+) -> ModalResult<T> {
     token(Token::Open).parse_next(input)?;
     if input.state >= MAX_DEPTH {
         let mut error = ContextError::new();
@@ -142,7 +172,7 @@ fn parentheses(input: &mut Input<'_>) -> ModalResult<Expression> {
         return Err(ErrMode::Cut(error));
     }
     input.state += 1;
-    let inside = cut_err(any_expression).parse_next(input)?;
+    let inside = cut_err(inside).parse_next(input)?;
     input.state -= 1;
     cut_err(token(Token::Close)).context(expected("`)`, `and` or `or`")).parse_next(input)?;
     Ok(inside)
@@ -152,8 +182,8 @@ fn test(input: &mut Input<'_>) -> ModalResult<Expression> {
     let field = word.parse_next(input)?;
     let not_in = opt((token(Token::Not), peek(token(Token::Operator(Operator::In))))).parse_next(input)?;
     let comparison = opt(comparison).parse_next(input)?;
-    let test = Expression::Test(Test { field, comparison });
-    Ok(if not_in.is_some() { Expression::Not(Box::new(test)) } else { test })
+    let test = Tree::Leaf(Test { field, comparison });
+    Ok(if not_in.is_some() { Tree::Not(Box::new(test)) } else { test })
 }
 
 fn comparison(input: &mut Input<'_>) -> ModalResult<(Operator, Operand)> {
@@ -185,7 +215,7 @@ fn range(input: &mut Input<'_>) -> ModalResult<Operand> {
         .parse_next(input)
 }
 
-fn literal(input: &mut Input<'_>) -> ModalResult<Literal> {
+pub(crate) fn literal(input: &mut Input<'_>) -> ModalResult<Literal> {
     any.verify_map(|placed: &Placed| {
         let literal = matches!(placed.token, Token::Word(_) | Token::Number(_) | Token::Text(_));
         literal.then(|| Literal { token: placed.token.clone(), at: placed.at.clone() })
@@ -193,7 +223,7 @@ fn literal(input: &mut Input<'_>) -> ModalResult<Literal> {
     .parse_next(input)
 }
 
-fn word(input: &mut Input<'_>) -> ModalResult<Word> {
+pub(crate) fn word(input: &mut Input<'_>) -> ModalResult<Word> {
     any.verify_map(|placed: &Placed| match &placed.token {
         Token::Word(text) => Some(Word { text: text.clone(), at: placed.at.clone() }),
         _ => None,
@@ -201,7 +231,7 @@ fn word(input: &mut Input<'_>) -> ModalResult<Word> {
     .parse_next(input)
 }
 
-fn operator(input: &mut Input<'_>) -> ModalResult<Operator> {
+pub(crate) fn operator(input: &mut Input<'_>) -> ModalResult<Operator> {
     any.verify_map(|placed: &Placed| match placed.token {
         Token::Operator(operator) => Some(operator),
         _ => None,
@@ -209,7 +239,7 @@ fn operator(input: &mut Input<'_>) -> ModalResult<Operator> {
     .parse_next(input)
 }
 
-fn token<'i>(wanted: Token) -> impl Parser<Input<'i>, (), ErrMode<ContextError>> {
+pub(crate) fn token<'i>(wanted: Token) -> impl Parser<Input<'i>, (), ErrMode<ContextError>> {
     any.verify(move |placed: &&Placed| placed.token == wanted).void()
 }
 
@@ -219,8 +249,8 @@ impl fmt::Display for Expression {
             Self::Or(left, right) => write!(f, "({left} or {right})"),
             Self::And(left, right) => write!(f, "({left} and {right})"),
             Self::Not(of) => write!(f, "not {of}"),
-            Self::Test(Test { field, comparison: None }) => f.write_str(&field.text),
-            Self::Test(Test { field, comparison: Some((operator, operand)) }) => {
+            Self::Leaf(Test { field, comparison: None }) => f.write_str(&field.text),
+            Self::Leaf(Test { field, comparison: Some((operator, operand)) }) => {
                 write!(f, "{} {} {operand}", field.text, operator.sign())
             }
         }

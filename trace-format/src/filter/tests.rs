@@ -203,7 +203,7 @@ fn completion() {
 #[test]
 fn the_documentation_has_every_field() {
     let documentation = documentation();
-    assert!(documentation.lines().all(|line| line.chars().count() <= 124));
+    assert!(documentation.lines().all(|line| line.chars().count() <= 100));
     for field in fields() {
         assert!(documentation.contains(&format!("\n  {} (", field.name)), "{}", field.name);
     }

@@ -37,7 +37,7 @@ impl Type {
     }
 
     /// Whether it is compared as a number.
-    pub(super) const fn is_numeric(self) -> bool {
+    pub(crate) const fn is_numeric(self) -> bool {
         matches!(self, Self::Number | Self::Address | Self::Time | Self::Vcpus)
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one module for each way to use a trace or a guest.
 
+mod assert;
 mod display;
 mod doctor;
 mod events;
@@ -61,6 +62,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Report(arguments)) => offline::report(&arguments),
         Some(Command::Events(arguments)) => events::events(&arguments),
         Some(Command::Slice(arguments)) => slice::cut(&arguments),
+        Some(Command::Assert(arguments)) => assert::assert(&arguments),
         Some(Command::Filter) => offline::filter(),
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),

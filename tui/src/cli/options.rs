@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::assert::Assert;
 use super::events::Events;
 use super::guest::GuestOptions;
 use super::slice::Slice;
@@ -29,6 +30,8 @@ Examples:
   vmscope report t.vmt --json | jq .ipis      totals for a script
   vmscope events t.vmt --filter 'trap.vector == page-fault and cpl == user'
                                               a line an event (see 'vmscope help filter')
+  vmscope assert t.vmt 'count(exit.reason == mmio) < 1000'
+                                              a regression test in one line
   vmscope screen t.vmt --at 2s                the guest's text screen two seconds after the start
 
 Exit codes: 0 done, 1 the guest failed, 2 usage, 3 this host cannot, 4 a bad trace.")]
@@ -60,6 +63,10 @@ pub enum Command {
     ///
     /// What the rest could not be understood without stays: where the kernel runs, and which events were lost.
     Slice(Slice),
+    /// Check claims about a trace, for tests in CI
+    ///
+    /// All are checked in one pass, and the exit code is 1 if one does not hold.
+    Assert(Assert),
     /// Explain the language of --filter and list its fields
     #[command(override_help = trace_format::filter::documentation())]
     Filter,

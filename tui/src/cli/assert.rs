@@ -1,0 +1,91 @@
+//! `vmscope assert`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use trace_format::assertion::{Aggregate, Amount, Assertion, Verdict, check};
+use trace_format::describe::Span;
+use trace_format::{Reader, assertion};
+
+use super::failure::{Code, Failure};
+use super::offline::warn_of_damage;
+use super::output;
+
+/// What is claimed of which trace.
+#[derive(Args, Debug)]
+#[command(after_help = assertion::DOCUMENTATION)]
+pub struct Assert {
+    /// The trace
+    pub file: PathBuf,
+    /// What must hold, for instance 'count(exit.reason == mmio) < 1000'
+    #[arg(required = true, value_name = "EXPR")]
+    pub assertions: Vec<Assertion>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Says which assertions hold.
+pub(super) fn assert(arguments: &Assert) -> Result<Code, Failure> {
+    let mut reader = Reader::open(&arguments.file)?;
+    let verdicts = check(&mut reader, &arguments.assertions)?;
+    let mut out = output::out();
+    let claims = || arguments.assertions.iter().zip(&verdicts);
+    let all_hold = verdicts.iter().all(|verdict| verdict.holds);
+    if arguments.json {
+        let assertions: Vec<Value> = claims().map(|(assertion, verdict)| json(assertion, verdict)).collect();
+        let report = json!({ "holds": all_hold, "assertions": assertions });
+        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for (assertion, verdict) in claims() {
+            let word = if verdict.holds { "holds" } else { "FAILS" };
+            writeln!(out, "{word}  {}", assertion.text())?;
+            for (aggregate, amount) in assertion.aggregates().iter().zip(&verdict.values) {
+                writeln!(out, "       {aggregate} is {}", shown(aggregate, *amount))?;
+            }
+        }
+    }
+    out.flush()?;
+    warn_of_damage(&reader)?;
+    // What could not be read may be what the assertion is about.
+    let damaged = !reader.damage().is_empty();
+    Ok(match (all_hold, damaged) {
+        (_, true) => Code::Trace,
+        (true, false) => Code::Done,
+        (false, false) => Code::Failed,
+    })
+}
+
+fn shown(aggregate: &Aggregate, amount: Option<Amount>) -> String {
+    match (amount, aggregate.unit()) {
+        (None, _) => "not there: no event that matches has a value".to_owned(),
+        (Some(Amount::Whole(ns)), "ns") => {
+            let ns = u64::try_from(ns).unwrap_or(u64::MAX);
+            if ns < 1000 { format!("{ns} ns") } else { format!("{} ({ns} ns)", Span(ns)) }
+        }
+        (Some(Amount::Real(ns)), "ns") => Span(ns.round() as u64).to_string(),
+        (Some(Amount::Whole(value)), _) => value.to_string(),
+        (Some(Amount::Real(value)), "1/s") => format!("{value:.1} a second"),
+        (Some(Amount::Real(value)), _) => format!("{value:.3}"),
+    }
+}
+
+fn json(assertion: &Assertion, verdict: &Verdict) -> Value {
+    let amounts = assertion.aggregates().into_iter().zip(&verdict.values);
+    let amounts: Vec<Value> = amounts
+        .map(|(aggregate, amount)| {
+            let value = match amount {
+                None => Value::Null,
+                Some(Amount::Whole(value)) => {
+                    u64::try_from(*value).map_or_else(|_| json!(*value as f64), |v| json!(v))
+                }
+                Some(Amount::Real(value)) => json!(value),
+            };
+            json!({ "amount": aggregate.text, "value": value, "unit": aggregate.unit() })
+        })
+        .collect();
+    json!({ "assertion": assertion.text(), "holds": verdict.holds, "amounts": amounts })
+}

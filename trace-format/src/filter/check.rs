@@ -130,7 +130,7 @@ impl Checker<'_> {
     fn ranges(&self, operator: Operator, operand: &Operand) -> Result<Vec<RangeInclusive<u64>>, FilterError> {
         let value = match operand {
             Operand::One(literal) => self.number(literal)?,
-            Operand::Range(from, to) => return Ok(vec![self.number(from)?..=self.number(to)?]),
+            Operand::Range(from, to) => return Ok(vec![self.range(from, to)?]),
             Operand::Set(elements) => {
                 let parts = elements.iter().map(|element| self.ranges(Operator::Equal, element));
                 return Ok(parts.collect::<Result<Vec<_>, _>>()?.concat());
@@ -145,6 +145,15 @@ impl Checker<'_> {
             Operator::GreaterOrEqual => vec![value..=u64::MAX],
             Operator::Matches | Operator::MatchesNot => return Err(self.wrong(operand)),
         })
+    }
+
+    fn range(&self, from: &Literal, to: &Literal) -> Result<RangeInclusive<u64>, FilterError> {
+        let range = self.number(from)?..=self.number(to)?;
+        if range.is_empty() {
+            let at = from.at.start..to.at.end;
+            return Err(FilterError::new(self.text, at, "this range ends before it begins"));
+        }
+        Ok(range)
     }
 
     fn truth(&self, operator: Operator, operand: &Operand) -> Result<Check, FilterError> {
@@ -282,10 +291,12 @@ fn above(value: u64) -> Vec<RangeInclusive<u64>> {
 }
 
 /// Units: a name, what it multiplies by, and whether it is one of time.
-const UNITS: [(&str, u64, bool); 16] = [
+const UNITS: [(&str, u64, bool); 17] = [
     ("ns", 1, true),
     ("us", 1_000, true),
-    ("µs", 1_000, true),
+    // There are two of this letter: the sign, and the Greek one.
+    ("\u{b5}s", 1_000, true),
+    ("\u{3bc}s", 1_000, true),
     ("ms", 1_000_000, true),
     ("s", 1_000_000_000, true),
     ("min", 60_000_000_000, true),
@@ -330,16 +341,16 @@ pub(crate) fn quantity(text: &str, of: Type) -> Result<u64, String> {
     let too_large = || format!("`{text}` is more than 64 bits hold");
     let whole: u64 = whole.parse().map_err(|_| too_large())?;
     let mut value = whole.checked_mul(factor).ok_or_else(too_large)?;
-    if !fraction.is_empty() {
-        // Of a fraction as many digits count as the unit has.
-        let mut part = factor;
-        for digit in fraction.bytes() {
-            part /= 10;
-            value = value.checked_add(u64::from(digit - b'0') * part).ok_or_else(too_large)?;
-        }
-        if factor == 1 && fraction.bytes().any(|digit| digit != b'0') {
-            return Err(format!("`{text}` is no whole number"));
-        }
+    // Of a fraction as much counts as there are whole ns, or whatever it is.
+    let (mut part, mut of) = (0_u128, 1_u128);
+    // More digits than 64 bits have decide nothing.
+    for digit in fraction.bytes().take(19) {
+        (part, of) = (part * 10 + u128::from(digit - b'0'), of * 10);
     }
+    if factor == 1 && fraction.bytes().any(|digit| digit != b'0') {
+        return Err(format!("`{text}` is no whole number"));
+    }
+    let part = u64::try_from(part * u128::from(factor) / of).map_err(|_| too_large())?;
+    value = value.checked_add(part).ok_or_else(too_large)?;
     Ok(value)
 }

@@ -26,18 +26,30 @@ pub fn complete(text: &str, cursor: usize) -> Vec<Candidate> {
     if before.get(rest..).is_some_and(|odd| !odd.is_empty()) {
         return Vec::new(); // within a text, or behind something that is no filter
     }
-    // The word that is being typed is not yet one.
-    let typing = tokens.pop_if(|last| last.at.end == before.len() && matches!(last.token, Token::Word(_)));
-    let (prefix, replaces) = match typing {
-        Some(Placed { token: Token::Word(word), at }) => (word, at),
-        _ => (String::new(), before.len()..before.len()),
-    };
+    // The word that is being typed is not yet one, whatever it is so far.
+    let typing = tokens.pop_if(|last| last.at.end == before.len() && is_word(before, last));
+    let replaces = typing.map_or(before.len()..before.len(), |typing| typing.at);
+    let prefix = before.get(replaces.clone()).unwrap_or_default();
+    if prefix.is_empty() && tokens.last().is_some_and(|last| is_open_number(last, before)) {
+        return Vec::new(); // it would become a part of the number
+    }
     let mut found = expected(&tokens);
-    found.retain(|(text, _)| text.starts_with(&prefix));
+    found.retain(|(text, _)| text.starts_with(prefix));
     found
         .into_iter()
         .map(|(text, about)| Candidate { text, about: about.to_owned(), replaces: replaces.clone() })
         .collect()
+}
+
+/// Whether a token of `text` is written with letters.
+fn is_word(text: &str, placed: &Placed) -> bool {
+    let written = text.get(placed.at.clone()).unwrap_or_default();
+    written.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// Whether a number goes on with what follows `text`.
+fn is_open_number(last: &Placed, text: &str) -> bool {
+    last.at.end == text.len() && matches!(last.token, Token::Number(_))
 }
 
 /// What can follow these tokens.
@@ -46,6 +58,9 @@ fn expected(tokens: &[Placed]) -> Vec<(String, &'static str)> {
     match words.as_slice() {
         [.., Token::Word(name), Token::Operator(_)] => field(name).map(values).unwrap_or_default(),
         [.., Token::OpenSet | Token::Comma] => set_of(&words).map(values).unwrap_or_default(),
+        [.., Token::Word(name), Token::Not] if field(name).is_some() => {
+            vec![(Operator::In.sign().to_owned(), "")]
+        }
         [] | [.., Token::And | Token::Or | Token::Not | Token::Open] => starts(),
         [.., Token::Operator(_), Token::Word(_) | Token::Number(_) | Token::Text(_)]
         | [.., Token::Close | Token::CloseSet]
@@ -87,7 +102,9 @@ fn operators(field: &Field) -> Vec<(String, &'static str)> {
         Operator::Matches | Operator::MatchesNot => matches!(field.of, Type::Name | Type::Text),
         _ => field.of.is_numeric(),
     };
-    Operator::ALL.into_iter().filter(fits).map(|operator| (operator.sign().to_owned(), "")).collect()
+    let operators = Operator::ALL.into_iter().filter(fits).map(Operator::sign);
+    let not_in = fits(&Operator::In).then_some("not in");
+    operators.chain(not_in).map(|operator| (operator.to_owned(), "")).collect()
 }
 
 fn values(field: &'static Field) -> Vec<(String, &'static str)> {

@@ -44,7 +44,8 @@ impl fmt::Display for FilterError {
         let shown = |text: &str| Escaped(text.as_bytes()).to_string();
         let indent = shown(self.before()).chars().count();
         let marked = self.text.get(self.at.clone()).map_or(0, |part| shown(part).chars().count()).max(1);
-        writeln!(f, "column {}: {}", self.column(), self.message)?;
+        // The message may repeat a part of the text.
+        writeln!(f, "column {}: {}", self.column(), shown(&self.message))?;
         writeln!(f, "  {}", shown(&self.text))?;
         write!(f, "  {:indent$}{:^<marked$}", "", "")
     }

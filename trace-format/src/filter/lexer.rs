@@ -104,7 +104,8 @@ pub(crate) fn tokens_until_error(text: &str) -> (Vec<Placed>, usize) {
     // It does not fail: none is some, too.
     let tokens = Parser::<Input<'_>, Vec<Placed>, ContextError>::parse_next(&mut tokens, &mut input)
         .unwrap_or_default();
-    let rest = input.trim_start().len();
+    // Of what is left, spaces as the parser knows them are nothing odd; others are.
+    let rest = input.trim_start_matches([' ', '\t', '\r', '\n']).len();
     (tokens, text.len() - rest)
 }
 
@@ -144,7 +145,13 @@ fn number(input: &mut Input<'_>) -> Parsed<Token> {
         take_while(0.., |c: char| c.is_ascii_alphanumeric() || c == '_').void().parse_next(input)
     };
     let fraction = opt(('.', digit1, take_while(0.., |c: char| c.is_alphabetic())));
-    (digit1, digits, fraction, opt('µ'), take_while(0.., |c: char| c.is_ascii_alphabetic()))
+    (
+        digit1,
+        digits,
+        fraction,
+        opt(one_of(['\u{b5}', '\u{3bc}'])),
+        take_while(0.., |c: char| c.is_ascii_alphabetic()),
+    )
         .take()
         .map(|text: &str| Token::Number(text.to_owned()))
         .parse_next(input)

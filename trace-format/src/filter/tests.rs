@@ -61,6 +61,8 @@ fn patterns_and_operators() {
     assert_eq!(count("time >= 1ms && time < 2ms"), count("time in 1000us..1999999ns"));
     assert_eq!(count("number < 1K"), 1000);
     assert_eq!(count("number in 0x10..0x1f"), 16);
+    assert_eq!(count("number < 0.75Ki"), 768);
+    assert_eq!(count("time < 1.5µs") + count("time >= 1.5μs"), EVENTS.len());
     assert_eq!(count("cpl == user"), count("cpl == 3"));
     assert!(count("cpl == user") > 0);
     assert_eq!(count("trap.vector == syscall"), count("trap.vector == 256"));
@@ -124,6 +126,9 @@ fn errors_say_where_and_what() {
         "not",
         "number ~ 5",
         "vcpu == 0xg",
+        "vcpu in 3..1",
+        "vcpu\u{a0}== 1",
+        "kind == \"\u{1b}[2J\"",
     ] {
         match Filter::parse(text) {
             Ok(_) => panic!("{text} is a filter"),
@@ -186,8 +191,14 @@ fn completion() {
     assert_eq!(texts("trap.vector in {debug, pa"), ["page-fault"]);
     assert_eq!(texts("trap.vector not in {debug, pa"), ["page-fault"]);
     assert_eq!(texts("msr.write == "), ["true", "false"]);
-    assert_eq!(texts("vcpu "), ["==", "!=", "<", "<=", ">", ">=", "in", "and", "or"]);
-    assert_eq!(texts("symbol "), ["==", "!=", "~", "!~", "in", "and", "or"]);
+    assert_eq!(texts("vcpu "), ["==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or"]);
+    assert_eq!(texts("symbol "), ["==", "!=", "~", "!~", "in", "not in", "and", "or"]);
+    assert_eq!(texts("vcpu not "), ["in"]);
+    assert_eq!(texts("vcpu no"), ["not in"]);
+    // Nothing that would run into what stands there.
+    assert_eq!(texts("vcpu == 1"), Vec::<String>::new());
+    assert_eq!(texts("vcpu == 1 and"), ["and"]);
+    assert_eq!(texts("not"), ["not"]);
     assert_eq!(texts("vcpu == 1 "), ["and", "or"]);
     assert_eq!(texts("vcpu in {1, 2} a"), ["and"]);
     assert_eq!(texts("text == \"ki"), Vec::<String>::new());
@@ -256,6 +267,22 @@ fn filter() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    /// What is chosen of the candidates becomes a word of its own, whatever stands before it.
+    #[test]
+    fn a_candidate_is_what_it_says(
+        words in prop::collection::vec((select(vec![
+            "vcpu", "kind", "symbol", "exit", "==", "!=", "<", "~", "in", "not", "and", "or", "(", ")", "{", "}", ",", "..",
+            "5", "0x10", "\"a\"", "msr.write", "!", "1.5ms", "page-fault", "wal", "&&",
+        ]), any::<bool>()), 0..8),
+    ) {
+        let text: String = words.iter().map(|(word, space)| format!("{word}{}", if *space { " " } else { "" })).collect();
+        let words = |text: &str| lexer::tokens(text).unwrap().into_iter().map(|placed| placed.token).collect::<Vec<_>>();
+        for Candidate { text: chosen, replaces, .. } in complete(&text, text.len()) {
+            let kept = &text[..replaces.start];
+            prop_assert_eq!(words(&format!("{kept}{chosen}")), [words(kept), words(&chosen)].concat(), "{} + {}", kept, chosen);
+        }
+    }
+
     /// A block that is left out has no event that matches, and one whose every event must match has no other.
     #[test]
     fn what_is_left_out_has_nothing_that_matches(text in filter(), from in any::<Index>(), length in 1_usize..12) {

@@ -85,7 +85,7 @@ fn a_slice_of_every_replay_is_a_trace() {
     for path in replays() {
         let trace = path.to_str().unwrap();
         let filter = "kind in {exit, ipi} and vcpu == 0";
-        program::expect(0, &["slice", trace, "--filter", filter, "-o", out]);
+        drop(program::expect(0, &["slice", trace, "--filter", filter, "-o", out]));
         let mut reader = Reader::open(out).unwrap();
         assert!(verify(&mut reader).unwrap().is_sound());
         let kept = program::expect(0, &["events", out, "--filter", filter, "--fields", "description"]);
@@ -103,11 +103,11 @@ fn a_slice_may_replace_what_it_is_cut_from() {
     fs::copy(replay("hello.vmt"), &trace).unwrap();
     let trace = trace.to_str().unwrap();
     let wanted = program::expect(0, &["events", trace, "--filter", "kind == exit", "--fields", "time,rip"]);
-    program::expect(0, &["slice", trace, "--filter", "kind == exit", "-o", trace]);
+    drop(program::expect(0, &["slice", trace, "--filter", "kind == exit", "-o", trace]));
     assert_eq!(program::expect(0, &["events", trace, "--fields", "time,rip"]), wanted);
     // What cannot be written leaves nothing behind.
     let nowhere = folder.path().join("no-such-folder/s.vmt");
-    program::expect(2, &["slice", trace, "-o", nowhere.to_str().unwrap()]);
+    drop(program::expect(2, &["slice", trace, "-o", nowhere.to_str().unwrap()]));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
@@ -116,8 +116,8 @@ fn the_filter_language_is_explained() {
     let help = program::expect(0, &["help", "filter"]);
     assert_eq!(program::expect(0, &["filter"]), help);
     insta::assert_snapshot!("help-filter", help);
-    program::expect(2, &["events", &replay("hello.vmt"), "--filter", "vcpu =="]);
-    program::expect(2, &["events", &replay("hello.vmt"), "--fields", "vcpu,no"]);
+    drop(program::expect(2, &["events", &replay("hello.vmt"), "--filter", "vcpu =="]));
+    drop(program::expect(2, &["events", &replay("hello.vmt"), "--fields", "vcpu,no"]));
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn assertions_are_for_scripts() {
         serde_json::from_str(&program::expect(0, &["report", &trace, "--json"])).unwrap();
     assert_eq!(report["assertions"][0]["amounts"][0]["value"], sent["ipis"]["sent"]);
     program::expect(1, &["assert", &trace, "count() > 0", "count() == 0"]);
-    program::expect(2, &["assert", &trace, "count( > 0"]);
-    program::expect(2, &["assert", &trace]);
-    program::expect(2, &["assert", "no-such-file.vmt", "count() > 0"]);
+    drop(program::expect(2, &["assert", &trace, "count( > 0"]));
+    drop(program::expect(2, &["assert", &trace]));
+    drop(program::expect(2, &["assert", "no-such-file.vmt", "count() > 0"]));
     // What cannot be read may be what it is about.
     let folder = tempfile::tempdir().unwrap();
     let damaged = folder.path().join("damaged.vmt");
@@ -163,7 +163,28 @@ fn assertions_are_for_scripts() {
     bytes[middle] ^= 0xff;
     fs::write(&damaged, bytes).unwrap();
     let damaged = damaged.to_str().unwrap();
-    program::expect(4, &["assert", damaged, "count(kind == exit) > 0"]);
+    drop(program::expect(4, &["assert", damaged, "count(kind == exit) > 0"]));
     // That there is none of a kind is in the blocks' heads, which are intact.
-    program::expect(0, &["assert", damaged, "count(kind == lost) == 0"]);
+    drop(program::expect(0, &["assert", damaged, "count(kind == lost) == 0"]));
+}
+
+#[test]
+fn reports_by_field_and_time() {
+    for path in replays() {
+        let trace = path.to_str().unwrap();
+        let by = |field: &str| program::expect(0, &["report", trace, "--by", field, "--top", "4"]);
+        let filtered = ["report", trace, "--filter", "vcpu == 0 and kind in {exit, trap}", "--top", "3"];
+        let parts = [by("exit.reason"), by("vcpu"), by("trap.page"), program::expect(0, &filtered)];
+        insta::assert_snapshot!(format!("{}-report-parts", name(&path)), parts.join("\n"));
+    }
+    let trace = replay("linux-shootdown.vmt");
+    insta::assert_snapshot!("report-window", program::expect(0, &["report", &trace, "--window", "50ms"]));
+    let json = program::expect(0, &["report", &trace, "--by", "exit.reason", "--json"]);
+    let by: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let whole: serde_json::Value =
+        serde_json::from_str(&program::expect(0, &["report", &trace, "--json"])).unwrap();
+    assert_eq!(by["groups"][0]["value"], whole["exits"][0]["reason"]);
+    assert_eq!(by["groups"][0]["count"], whole["exits"][0]["count"]);
+    drop(program::expect(2, &["report", &trace, "--window", "1us"]));
+    drop(program::expect(2, &["report", &trace, "--by", "nothing"]));
 }

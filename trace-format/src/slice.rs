@@ -8,7 +8,7 @@ use crate::filter::{Selection, Subject};
 use crate::reader::BlockEvents;
 use crate::{Error, Header, Reader, Summary, Writer};
 
-/// What [`slice`] has kept.
+/// What [`slice()`] has kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sliced {
     /// Events of the new trace.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Quantiles, Tally};
+use super::{Details, Plan, Quantiles};
 use crate::header::Fact;
 use crate::{Damage, Error, Reader};
 
@@ -37,6 +37,9 @@ pub struct Report {
     pub irqs: Vec<IrqReport>,
     /// What the guest said about itself, and its end.
     pub guest: GuestReport,
+    /// More than totals; its fields are the report's own.
+    #[serde(flatten)]
+    pub details: Details,
     /// The trace itself.
     pub trace: TraceReport,
 }
@@ -52,6 +55,12 @@ pub struct ExitReport {
     pub guest_ns: Quantiles,
     /// Time that the monitor took for each.
     pub handling_ns: Quantiles,
+    /// How many a second of the trace.
+    pub per_second: f64,
+    /// The part of all vCPUs' time that the guest ran before them, 0 to 1.
+    pub guest_share: f64,
+    /// The part of all vCPUs' time that the monitor took for them, 0 to 1.
+    pub handling_share: f64,
 }
 
 /// The traps of one vector.
@@ -162,8 +171,6 @@ impl Report {
     ///
     /// If the file cannot be read. Damage is no error: it is in the report.
     pub fn of(reader: &mut Reader) -> Result<Self, Error> {
-        let mut tally = Tally::default();
-        reader.for_each(|_, event| tally.add(event))?;
-        Ok(tally.report(reader))
+        Self::of_plan(reader, &Plan::default())
     }
 }

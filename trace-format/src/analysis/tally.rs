@@ -115,15 +115,32 @@ impl Tally {
         self.events
     }
 
-    /// Exits so far by reason, the most frequent first.
+    /// Exits so far by reason, the most frequent first, as parts of `duration_ns` on `vcpus` vCPUs.
     #[must_use]
-    pub fn exits(&self) -> Vec<ExitReport> {
+    pub fn exits(&self, duration_ns: u64, vcpus: u8) -> Vec<ExitReport> {
+        let share = |durations: &Durations| {
+            let all = duration_ns as f64 * f64::from(vcpus);
+            if all > 0.0 { durations.total_ns() as f64 / all } else { 0.0 }
+        };
+        let per_second =
+            |count: u64| if duration_ns > 0 { count as f64 * 1e9 / duration_ns as f64 } else { 0.0 };
         let mut exits: Vec<ExitReport> = self
             .exits
             .iter()
             .filter_map(|(&reason, exits)| {
                 let (guest_ns, handling_ns) = (exits.guest.quantiles()?, exits.handling.quantiles()?);
-                Some(ExitReport { reason, count: exits.guest.count(), guest_ns, handling_ns })
+                let count = exits.guest.count();
+                let (guest_share, handling_share) = (share(&exits.guest), share(&exits.handling));
+                let per_second = per_second(count);
+                Some(ExitReport {
+                    reason,
+                    count,
+                    guest_ns,
+                    handling_ns,
+                    per_second,
+                    guest_share,
+                    handling_share,
+                })
             })
             .collect();
         exits.sort_by_key(|exit| std::cmp::Reverse(exit.count));
@@ -136,6 +153,7 @@ impl Tally {
         let header = reader.header();
         let damage = reader.damage();
         let by_damage = damage.iter().filter_map(|damage| damage.events_lost).fold(0, u64::saturating_add);
+        let vcpus = header.vcpus.max(self.highest_vcpu.map_or(0, |vcpu| vcpu + 1));
         Report {
             schema: 1,
             events: self.events,
@@ -143,13 +161,13 @@ impl Tally {
             lost: self.lost.saturating_add(by_damage),
             unknown: reader.unknown_events(),
             duration_ns: reader.duration_ns(),
-            vcpus: header.vcpus.max(self.highest_vcpu.map_or(0, |vcpu| vcpu + 1)),
+            vcpus,
             by_kind: Kind::ALL
                 .into_iter()
                 .map(|kind| (kind.name(), self.count(kind)))
                 .filter(|&(_, count)| count != 0)
                 .collect(),
-            exits: self.exits(),
+            exits: self.exits(reader.duration_ns(), vcpus),
             traps: self.traps(),
             ipis: IpiReport {
                 sent: self.count(Kind::Ipi),
@@ -160,6 +178,7 @@ impl Tally {
             },
             irqs: self.irqs(),
             guest: self.guest.clone(),
+            details: super::Details::default(),
             trace: TraceReport {
                 guest: header.guest.clone(),
                 command: header.command.clone(),

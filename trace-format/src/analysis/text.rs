@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::Quantiles;
 use super::report::Report;
+use super::tables::Percent;
 use crate::describe::{Escaped, Span};
 
 impl Report {
@@ -14,6 +15,7 @@ impl Report {
     }
 }
 
+/// With `{:#}` the headings are bold, for terminals.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
@@ -21,6 +23,7 @@ impl fmt::Display for Report {
         self.exits(f)?;
         self.traps(f)?;
         self.interrupts(f)?;
+        self.details.write(self.duration_ns, f)?;
         self.counters(f)?;
         self.damage(f)
     }
@@ -57,7 +60,7 @@ impl Report {
         if self.by_kind.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n{:<18} {:>10}", "kind", "count")?;
+        heading_of(f, &format!("{:<18} {:>10}", "kind", "count"))?;
         let mut kinds: Vec<_> = self.by_kind.iter().collect();
         kinds.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
         kinds.iter().try_for_each(|(name, count)| writeln!(f, "{name:<18} {count:>10}"))
@@ -67,10 +70,11 @@ impl Report {
         if self.exits.is_empty() {
             return Ok(());
         }
-        heading(f, "exit")?;
+        heading(f, "exit", "of all")?;
         for exit in &self.exits {
-            row(f, exit.reason, exit.count, "handling", Some(&exit.handling_ns))?;
-            row(f, "", "", "guest", Some(&exit.guest_ns))?;
+            let share = Percent(exit.handling_share).to_string();
+            row(f, exit.reason, exit.count, "handling", Some(&exit.handling_ns), &share)?;
+            row(f, "", "", "guest", Some(&exit.guest_ns), &Percent(exit.guest_share).to_string())?;
         }
         Ok(())
     }
@@ -79,10 +83,10 @@ impl Report {
         if self.traps.is_empty() {
             return Ok(());
         }
-        heading(f, "trap")?;
+        heading(f, "trap", "")?;
         for trap in &self.traps {
             let name = format!("{} {}", trap.vector, trap.name);
-            row(f, &name, trap.count, "handler", trap.duration_ns.as_ref())?;
+            row(f, &name, trap.count, "handler", trap.duration_ns.as_ref(), "")?;
         }
         Ok(())
     }
@@ -92,17 +96,17 @@ impl Report {
         if ipis.sent == 0 && ipis.accepted == 0 && self.irqs.is_empty() {
             return Ok(());
         }
-        heading(f, "interrupt")?;
+        heading(f, "interrupt", "")?;
         if ipis.sent != 0 || ipis.accepted != 0 {
-            row(f, "ipi sent", ipis.sent, "", None)?;
-            row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref())?;
-            row(f, "", "", "eoi", ipis.eoi_latency_ns.as_ref())?;
-            row(f, "ipi merged", ipis.merged, "", None)?;
+            row(f, "ipi sent", ipis.sent, "", None, "")?;
+            row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref(), "")?;
+            row(f, "", "", "eoi", ipis.eoi_latency_ns.as_ref(), "")?;
+            row(f, "ipi merged", ipis.merged, "", None, "")?;
         }
         for irq in &self.irqs {
-            row(f, &irq.source, irq.count, "accept", irq.latency_ns.as_ref())?;
+            row(f, &irq.source, irq.count, "accept", irq.latency_ns.as_ref(), "")?;
             if let Some(eoi) = &irq.eoi_latency_ns {
-                row(f, "", "", "eoi", Some(eoi))?;
+                row(f, "", "", "eoi", Some(eoi), "")?;
             }
         }
         Ok(())
@@ -112,7 +116,7 @@ impl Report {
         if self.guest.counters.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\n{:<18} {:>10}", "counted by guest", "count")?;
+        heading_of(f, &format!("{:<18} {:>10}", "counted by guest", "count"))?;
         for (name, value) in &self.guest.counters {
             writeln!(f, "{:<18} {value:>10}", Escaped(name.as_bytes()).to_string())?;
         }
@@ -123,17 +127,28 @@ impl Report {
         if self.trace.damage.is_empty() {
             return Ok(());
         }
-        writeln!(f, "\ndamage")?;
+        heading_of(f, "damage")?;
         self.trace.damage.iter().try_for_each(|damage| writeln!(f, "{damage}"))
     }
 }
 
-fn heading(f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
-    writeln!(
-        f,
-        "\n{what:<18} {:>10}  {:<8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+/// A line of its own that begins a table.
+pub(super) fn heading_of(f: &mut fmt::Formatter<'_>, line: &str) -> fmt::Result {
+    let line = line.trim_end();
+    if f.alternate() { writeln!(f, "\n\x1b[1m{line}\x1b[0m") } else { writeln!(f, "\n{line}") }
+}
+
+/// A line of a table.
+pub(super) fn finish(f: &mut fmt::Formatter<'_>, line: &str) -> fmt::Result {
+    writeln!(f, "{}", line.trim_end())
+}
+
+fn heading(f: &mut fmt::Formatter<'_>, what: &str, share: &str) -> fmt::Result {
+    let line = format!(
+        "{what:<18} {:>10}  {:<8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {share:>8}",
         "count", "time", "min", "mean", "p50", "p90", "p99", "max",
-    )
+    );
+    heading_of(f, &line)
 }
 
 fn row(
@@ -142,6 +157,7 @@ fn row(
     count: impl fmt::Display,
     time: &str,
     quantiles: Option<&Quantiles>,
+    share: &str,
 ) -> fmt::Result {
     let mut line = format!("{name:<18} {count:>10}  ");
     if let Some(q) = quantiles {
@@ -149,6 +165,7 @@ fn row(
         for ns in [q.min, q.mean.round() as u64, q.p50, q.p90, q.p99, q.max] {
             write!(line, " {:>8}", Span(ns))?;
         }
+        write!(line, " {share:>8}")?;
     }
-    writeln!(f, "{}", line.trim_end())
+    finish(f, &line)
 }

@@ -445,6 +445,14 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Trap(e) => num(e.cr2?))
     ),
     field!(
+        "trap.page",
+        Address,
+        TRAP,
+        Names::None,
+        "The page of 4 KiB with that address, gva.",
+        of!(Payload::Trap(e) => num(e.cr2? & !0xfff))
+    ),
+    field!(
         "trap.rsp",
         Address,
         TRAP,

@@ -198,15 +198,29 @@ impl Reader {
     ///
     /// If the file cannot be read.
     pub fn for_each(&mut self, mut f: impl FnMut(u64, &Event)) -> Result<(), Error> {
+        self.for_each_of(|_| true, |_, number, event| f(number, event))
+    }
+
+    /// As [`for_each`](Self::for_each), of the blocks for which `wanted` is true, and with the header.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn for_each_of(
+        &mut self,
+        wanted: impl Fn(&Summary) -> bool,
+        mut f: impl FnMut(&Header, u64, &Event),
+    ) -> Result<(), Error> {
         for index in 0..self.blocks.len() {
             let Block { entry, state } = &self.blocks[index];
             let (entry, state) = (*entry, *state);
             let first = entry.summary.first_event;
-            if state == State::Damaged {
+            if state == State::Damaged || !wanted(&entry.summary) {
                 continue;
             }
             if let Some(block) = self.cache.get(index) {
-                block.known().for_each(|(place, event)| f(first + place as u64, event));
+                let header = self.header();
+                block.known().for_each(|(place, event)| f(header, first + place as u64, event));
                 continue;
             }
             let outcome = self.loader.load(&self.source, &entry, &mut self.scratch)?;
@@ -214,7 +228,8 @@ impl Reader {
             let intact = outcome.is_ok();
             self.note(index, outcome);
             if intact {
-                self.scratch.known().for_each(|(place, event)| f(first + place as u64, event));
+                let header = self.header();
+                self.scratch.known().for_each(|(place, event)| f(header, first + place as u64, event));
             }
         }
         Ok(())

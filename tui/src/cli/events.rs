@@ -53,7 +53,8 @@ pub enum Format {
     Csv,
 }
 
-fn known_field(name: &str) -> Result<&'static Field, String> {
+/// A field by its name.
+pub(super) fn known_field(name: &str) -> Result<&'static Field, String> {
     field(name.trim()).ok_or_else(|| {
         let known: Vec<&str> = fields().iter().map(|field| field.name).collect();
         format!("there is no such field; there are {}", known.join(", "))

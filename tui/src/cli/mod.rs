@@ -10,6 +10,7 @@ mod offline;
 mod options;
 mod output;
 mod replay;
+mod report;
 mod run;
 mod selection;
 mod slice;
@@ -59,7 +60,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Run(arguments)) => run::run(arguments),
         Some(Command::Record(arguments)) => run::record(arguments),
         Some(Command::Replay(arguments)) => replay::replay(&arguments),
-        Some(Command::Report(arguments)) => offline::report(&arguments),
+        Some(Command::Report(arguments)) => report::report(&arguments),
         Some(Command::Events(arguments)) => events::events(&arguments),
         Some(Command::Slice(arguments)) => slice::cut(&arguments),
         Some(Command::Assert(arguments)) => assert::assert(&arguments),

@@ -2,31 +2,11 @@
 
 use std::io::Write as _;
 
-use trace_format::{Reader, Report, verify};
+use trace_format::{Reader, verify};
 
 use super::failure::{Code, Failure};
 use super::options;
 use super::output;
-
-/// `vmscope report`.
-pub(super) fn report(arguments: &options::Report) -> Result<Code, Failure> {
-    let mut reader = Reader::open(&arguments.file)?;
-    write_report(&mut reader, arguments.json)?;
-    warn_of_damage(&reader)
-}
-
-/// Writes the report of a trace.
-pub(super) fn write_report(reader: &mut Reader, json: bool) -> Result<(), Failure> {
-    let report = Report::of(reader)?;
-    let mut out = output::out();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        out.write_all(report.text().as_bytes())?;
-    }
-    Ok(out.flush()?)
-}
 
 /// `vmscope filter`.
 pub(super) fn filter() -> Result<Code, Failure> {

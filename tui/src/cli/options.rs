@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use super::assert::Assert;
 use super::events::Events;
 use super::guest::GuestOptions;
+use super::report::Report;
 use super::slice::Slice;
 
 /// The guest of a plain `vmscope`.
@@ -53,9 +54,9 @@ pub enum Command {
     Record(Record),
     /// Look at a recorded trace, in the same UI
     Replay(Replay),
-    /// Totals and percentiles of a trace
+    /// What a trace amounts to: exits, traps, shootdowns, vCPUs, hottest pages and functions
     ///
-    /// Counts by kind, exits by reason with their times, traps, IPIs, and what the guest counted itself.
+    /// Counts and distributions of times; quantiles are at most 0.1 % too high. With --by, a table of any field.
     Report(Report),
     /// A line for each event of a trace, or for those that match a filter
     Events(Events),
@@ -133,16 +134,6 @@ pub struct Replay {
     /// Stay at the end of a trace that is still being written
     #[arg(long)]
     pub follow: bool,
-}
-
-/// `report`.
-#[derive(Args, Debug)]
-pub struct Report {
-    /// The trace
-    pub file: PathBuf,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `screen`.

@@ -15,6 +15,11 @@ pub(super) fn is_terminal() -> bool {
     stdout().is_terminal()
 }
 
+/// Whether somebody looks who likes colours (https://no-color.org).
+pub(super) fn is_coloured() -> bool {
+    is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Writes an error message.
 pub(super) fn error(message: &dyn Display) -> io::Result<()> {
     writeln!(stderr(), "vmscope: {}", text::escape(&message.to_string()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use trace_format::Reader;
 
 use super::failure::{Code, Failure};
-use super::{offline, options, output};
+use super::{options, output, report};
 use crate::app::{App, Settings};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -26,7 +26,7 @@ pub(super) fn show(mut reader: Reader, follow: bool, banner: Option<String>) -> 
         if follow {
             wait(&mut reader, &signals)?;
         }
-        offline::write_report(&mut reader, false)?;
+        report::write_report(&mut reader, false)?;
         return Ok(Code::Done);
     }
     let settings = Settings { theme: Theme::from_environment(), follow, temporary: false, banner };

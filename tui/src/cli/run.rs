@@ -9,7 +9,7 @@ use trace_format::event::StopReason;
 
 use super::failure::{Code, Failure};
 use super::options::{self, DEFAULT_GUEST};
-use super::{offline, output};
+use super::{output, report};
 use crate::app::{App, Settings};
 use crate::guest::{Guest as _, Machine};
 use crate::keep::Temporary;
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
         ended
     } else {
         let ended = wait(live, &request, &signals)?;
-        offline::write_report(&mut Reader::open(trace)?, false)?;
+        report::write_report(&mut Reader::open(trace)?, false)?;
         ended
     };
     let kept = temporary.as_ref().map_or(Some(trace.as_path()), Temporary::kept);

@@ -1,0 +1,77 @@
+//! What each vCPU did.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::event::{Event, MACHINE, Payload, VcpuState};
+
+/// What one vCPU did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct VcpuReport {
+    /// Its number.
+    pub vcpu: u8,
+    /// Events.
+    pub events: u64,
+    /// Exits.
+    pub exits: u64,
+    /// Time in the guest before them, ns.
+    pub guest_ns: u64,
+    /// Time that the monitor took for them, ns.
+    pub handling_ns: u64,
+    /// Time in which it was halted, ns.
+    pub halted_ns: u64,
+    /// Traps.
+    pub traps: u64,
+    /// IPIs sent: ICR writes.
+    pub ipis_sent: u64,
+    /// IPIs accepted.
+    pub ipis_accepted: u64,
+    /// Other interrupts.
+    pub irqs: u64,
+    #[serde(skip)]
+    halted_since: Option<u64>,
+}
+
+/// Counts by vCPU.
+#[derive(Clone, Debug, Default)]
+pub struct Vcpus {
+    vcpus: BTreeMap<u8, VcpuReport>,
+}
+
+impl Vcpus {
+    /// Takes an event in.
+    pub fn add(&mut self, event: &Event) {
+        if event.vcpu == MACHINE {
+            return;
+        }
+        let vcpu = self.vcpus.entry(event.vcpu).or_default();
+        vcpu.vcpu = event.vcpu;
+        vcpu.events += 1;
+        match &event.payload {
+            Payload::Exit(exit) => {
+                vcpu.exits += 1;
+                vcpu.guest_ns = vcpu.guest_ns.saturating_add(exit.guest_ns);
+                vcpu.handling_ns = vcpu.handling_ns.saturating_add(exit.handling_ns);
+            }
+            Payload::Trap(_) => vcpu.traps += 1,
+            Payload::Ipi(_) => vcpu.ipis_sent += 1,
+            Payload::IpiAccepted(_) => vcpu.ipis_accepted += 1,
+            Payload::Irq(_) => vcpu.irqs += 1,
+            Payload::State(state) => {
+                if let Some(since) = vcpu.halted_since.take() {
+                    let halted = event.time.saturating_sub(since);
+                    vcpu.halted_ns = vcpu.halted_ns.saturating_add(halted);
+                }
+                vcpu.halted_since = (*state == VcpuState::Halted).then_some(event.time);
+            }
+            _ => {}
+        }
+    }
+
+    /// What they did, in the order of their numbers.
+    #[must_use]
+    pub fn report(&self) -> Vec<VcpuReport> {
+        self.vcpus.values().cloned().collect()
+    }
+}

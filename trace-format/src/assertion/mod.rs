@@ -10,7 +10,7 @@
 //! let verdicts = check(&mut reader, &claims)?;
 //! assert!(verdicts[0].holds);
 //! // There is no latency in this trace, about which nothing can be claimed.
-//! assert!(!verdicts[1].holds && verdicts[1].values[1].is_none());
+//! assert!(!verdicts[1].holds && verdicts[1].values[0].is_none());
 //! # Ok::<(), trace_format::Error>(())
 //! ```
 

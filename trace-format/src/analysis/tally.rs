@@ -14,6 +14,12 @@ use crate::event::{
 /// The most counters of a guest that are kept; a guest that makes up names must not fill the memory.
 const MAX_COUNTERS: usize = 256;
 
+/// The most interrupt sources that are told apart: machines have fewer pins, but a forged trace can name hundreds, and each
+/// has distributions that take up to a MiB. The others are counted together.
+const MAX_SOURCES: usize = 64;
+/// What they are called.
+const OTHER_SOURCES: &str = "others";
+
 /// Counts events. What it holds is bounded by the number of kinds, reasons and vectors, not of events.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -240,14 +246,18 @@ impl Tally {
     }
 
     fn source(&mut self, source: IrqSource) -> &mut Irqs {
-        self.irqs.entry(source.to_string()).or_default()
+        let mut name = source.to_string();
+        if self.irqs.len() >= MAX_SOURCES && !self.irqs.contains_key(&name) {
+            name = OTHER_SOURCES.to_owned();
+        }
+        self.irqs.entry(name).or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Counter, Text};
+    use crate::event::{Counter, Irq, Text};
 
     #[test]
     fn counters_with_names_made_up_are_bounded() {
@@ -260,5 +270,24 @@ mod tests {
         count("counter 0", 77);
         assert_eq!(tally.guest.counters.len(), MAX_COUNTERS);
         assert_eq!(tally.guest.counters["counter 0"], 77, "those that are kept go on counting");
+    }
+
+    #[test]
+    fn interrupt_sources_made_up_are_bounded_and_counted() {
+        let mut tally = Tally::default();
+        let mut raise = |source| {
+            let irq = Irq { source, vector: 32, latency_ns: u64::MAX };
+            tally.add(&Event { time: 0, vcpu: 0, payload: Payload::Irq(irq) });
+        };
+        for pin in 0..=u8::MAX {
+            raise(IrqSource::IoApic { pin });
+            raise(IrqSource::Pic { line: pin });
+        }
+        raise(IrqSource::IoApic { pin: 0 });
+        let irqs = tally.irqs();
+        assert_eq!(irqs.len(), MAX_SOURCES + 1);
+        assert_eq!((irqs[0].source.as_str(), irqs[0].count), (OTHER_SOURCES, 512 - MAX_SOURCES as u64));
+        assert_eq!((irqs[1].source.as_str(), irqs[1].count), ("ioapic-0", 2), "those that are kept go on");
+        assert_eq!(irqs.iter().map(|irq| irq.count).sum::<u64>(), 513, "none is left out");
     }
 }

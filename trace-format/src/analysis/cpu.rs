@@ -69,9 +69,15 @@ impl Vcpus {
         }
     }
 
-    /// What they did, in the order of their numbers.
+    /// What they did until `end` (ns), in the order of their numbers.
     #[must_use]
-    pub fn report(&self) -> Vec<VcpuReport> {
-        self.vcpus.values().cloned().collect()
+    pub fn report(&self, end: u64) -> Vec<VcpuReport> {
+        let mut vcpus: Vec<VcpuReport> = self.vcpus.values().cloned().collect();
+        for vcpu in &mut vcpus {
+            if let Some(since) = vcpu.halted_since.take() {
+                vcpu.halted_ns = vcpu.halted_ns.saturating_add(end.saturating_sub(since));
+            }
+        }
+        vcpus
     }
 }

@@ -58,10 +58,13 @@ impl Groups {
 
     /// Takes an event in if it has the field, with the time that it took, ns.
     pub fn add(&mut self, subject: &Subject<'_>, latency: Option<u64>) {
-        if self.field.value(subject).is_none() {
-            return;
+        if self.field.value(subject).is_some() {
+            self.add_as(&self.field.cell(subject), latency);
         }
-        let value = self.field.cell(subject);
+    }
+
+    /// Takes an event in as one with `value`.
+    pub(super) fn add_as(&mut self, value: &str, latency: Option<u64>) {
         let value = value.get(..value.floor_char_boundary(LONGEST)).unwrap_or_default();
         let room = self.groups.len() < MOST_GROUPS;
         let sum = match self.groups.get_mut(value) {

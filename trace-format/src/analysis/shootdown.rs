@@ -125,24 +125,33 @@ impl Shootdowns {
         }
     }
 
-    /// Takes an event in.
-    pub fn add(&mut self, number: u64, event: &Event) {
+    /// Takes an event in. A conversation counts if its ICR write is `selected`, whatever its other events are.
+    pub fn add(&mut self, number: u64, event: &Event, selected: bool) {
         match &event.payload {
             // INIT and start-up are answered by nobody.
             Payload::Ipi(ipi)
-                if ipi.targets != 0
+                if selected
+                    && ipi.targets != 0
                     && matches!(ipi.mode, DeliveryMode::Fixed | DeliveryMode::LowestPriority) =>
             {
                 self.sent(number, event, ipi);
             }
             Payload::IpiAccepted(accepted) => {
-                self.count(accepted.sender, event.vcpu);
-                self.vectors.entry(accepted.vector).or_default().accepted.add(accepted.latency_ns);
-                let seen = |target: &mut Target, delay| target.accept_ns = Some(delay + accepted.latency_ns);
-                self.answer(accepted.id, event.vcpu, seen);
+                if selected || self.ids.contains_key(&accepted.id) {
+                    self.count(accepted.sender, event.vcpu);
+                    if let Some(vector) = self.vectors.get_mut(&accepted.vector) {
+                        vector.accepted.add(accepted.latency_ns);
+                    }
+                }
+                let latency_ns = accepted.latency_ns;
+                self.answer(accepted.id, event.vcpu, |target, delay| {
+                    target.accept_ns = Some(latency_ns.saturating_add(delay));
+                });
             }
             Payload::IpiEoi(eoi) => {
-                self.answer(eoi.id, event.vcpu, |target, delay| target.eoi_ns = Some(delay + eoi.latency_ns));
+                self.answer(eoi.id, event.vcpu, |target, delay| {
+                    target.eoi_ns = Some(eoi.latency_ns.saturating_add(delay));
+                });
             }
             // A vector's handler is the same on all vCPUs.
             Payload::Trap(trap) => {
@@ -290,7 +299,7 @@ mod tests {
 
     fn analyzed(events: &[Event]) -> Shootdowns {
         let mut shootdowns = Shootdowns::new(3);
-        (0..).zip(events).for_each(|(number, event)| shootdowns.add(number, event));
+        (0..).zip(events).for_each(|(number, event)| shootdowns.add(number, event, true));
         shootdowns
     }
 

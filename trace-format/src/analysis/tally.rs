@@ -156,6 +156,12 @@ impl Tally {
     /// The report on what was counted, with what `reader` tells about the trace.
     #[must_use]
     pub fn report(&self, reader: &Reader) -> Report {
+        self.report_of(reader, reader.duration_ns())
+    }
+
+    /// As [`Self::report`], of a part of the trace that is `duration_ns` long.
+    #[must_use]
+    pub(super) fn report_of(&self, reader: &Reader, duration_ns: u64) -> Report {
         let header = reader.header();
         let damage = reader.damage();
         let by_damage = damage.iter().filter_map(|damage| damage.events_lost).fold(0, u64::saturating_add);
@@ -166,14 +172,14 @@ impl Tally {
             bytes: reader.bytes(),
             lost: self.lost.saturating_add(by_damage),
             unknown: reader.unknown_events(),
-            duration_ns: reader.duration_ns(),
+            duration_ns,
             vcpus,
             by_kind: Kind::ALL
                 .into_iter()
                 .map(|kind| (kind.name(), self.count(kind)))
                 .filter(|&(_, count)| count != 0)
                 .collect(),
-            exits: self.exits(reader.duration_ns(), vcpus),
+            exits: self.exits(duration_ns, vcpus),
             traps: self.traps(),
             ipis: IpiReport {
                 sent: self.count(Kind::Ipi),

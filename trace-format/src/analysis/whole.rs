@@ -7,6 +7,7 @@ use super::group::{GroupReport, Groups};
 use super::shootdown::{Shootdown, Shootdowns, VectorReport};
 use super::window::Windows;
 use super::{Report, Tally};
+use crate::event::{Kind, Payload};
 use crate::filter::{Selection, Subject, Value, field};
 use crate::{Error, Reader};
 
@@ -46,7 +47,7 @@ pub struct Details {
     pub pages: Vec<GroupReport>,
     /// Handlers by traps.
     pub handlers: Vec<GroupReport>,
-    /// Walks by outcome, and by how many entries they read.
+    /// Walks by outcome.
     pub walks: Vec<GroupReport>,
     /// The time line, if one was asked for.
     pub windows: Option<Windows>,
@@ -66,38 +67,33 @@ struct Collector<'p> {
 }
 
 impl Collector<'_> {
+    /// Takes an event in that is selected.
     fn add(&mut self, subject: &Subject<'_>) {
-        use crate::Payload;
         let event = subject.event;
         self.tally.add(event);
         self.vcpus.add(event);
-        self.shootdowns.add(subject.number, event);
-        let of_interest = match &event.payload {
-            Payload::Exit(exit) => self.symbols.as_mut().map(|groups| (groups, Some(exit.handling_ns))),
-            Payload::Walk(_) => self.walks.as_mut().map(|groups| (groups, None)),
-            Payload::Trap(_) => {
-                if let Some(handlers) = &mut self.handlers {
-                    handlers.add(subject, None);
-                }
-                self.pages.as_mut().map(|groups| (groups, None))
+        match &event.payload {
+            Payload::Exit(exit) => add_code(&mut self.symbols, subject, exit.rip, Some(exit.handling_ns)),
+            Payload::Walk(_) => add_value(&mut self.walks, subject),
+            Payload::Trap(trap) => {
+                add_code(&mut self.handlers, subject, trap.handler, None);
+                add_value(&mut self.pages, subject);
             }
-            _ => None,
-        };
-        if let Some((groups, latency)) = of_interest {
-            groups.add(subject, latency);
+            _ => {}
         }
         if let Some(windows) = &mut self.windows {
             windows.add(event);
         }
     }
 
-    fn details(&self, reader: &Reader) -> Details {
+    /// The details of a trace, or a part of it, that ends at `end`, ns.
+    fn details(&self, reader: &Reader, end: u64) -> Details {
         let top = self.plan.top;
         let largest =
             |groups: &Option<Groups>| groups.as_ref().map(|groups| groups.largest(top)).unwrap_or_default();
         Details {
             quantile_error: 0.001,
-            by_vcpu: self.vcpus.report(),
+            by_vcpu: self.vcpus.report(end),
             shootdowns: self.shootdowns.vectors(reader.header()),
             slowest_shootdowns: self.shootdowns.slowest().to_vec(),
             ipi_matrix: self.shootdowns.matrix().to_vec(),
@@ -110,14 +106,31 @@ impl Collector<'_> {
     }
 }
 
+fn add_value(groups: &mut Option<Groups>, subject: &Subject<'_>) {
+    if let Some(groups) = groups {
+        groups.add(subject, None);
+    }
+}
+
+/// By the function at `address`, or by the address where it has no symbol.
+fn add_code(groups: &mut Option<Groups>, subject: &Subject<'_>, address: u64, latency: Option<u64>) {
+    let Some(groups) = groups else { return };
+    match subject.header.symbolize(address) {
+        Some((name, _)) => groups.add_as(name, latency),
+        None => groups.add_as(&format!("{address:#x}"), latency),
+    }
+}
+
 impl Report {
-    /// Reads what `plan` selects of a trace, in one pass; memory does not grow with the trace.
+    /// Reads what `plan` selects of a trace, in one pass; memory does not grow with the trace. A conversation by IPIs counts
+    /// as a whole if its ICR write is selected.
     ///
     /// # Errors
     /// If the file cannot be read. Damage is no error: it is in the report.
     pub fn of_plan(reader: &mut Reader, plan: &Plan) -> Result<Self, Error> {
+        let selection = &plan.selection;
         let (first, last) = reader.time_range().unwrap_or_default();
-        let (from, to) = (first.max(plan.selection.from), last.min(plan.selection.to));
+        let (from, to) = (first.max(selection.from), last.min(selection.to));
         let groups = |name| field(name).map(Groups::new);
         let mut collector = Collector {
             plan,
@@ -130,9 +143,23 @@ impl Report {
             walks: groups("walk.outcome"),
             windows: plan.window_ns.and_then(|window| Windows::new(window, from, to)),
         };
-        visit(reader, &plan.selection, |subject| collector.add(subject))?;
-        let mut report = collector.tally.report(reader);
-        report.details = collector.details(reader);
+        let everything = selection.is_everything();
+        let answers = [Kind::IpiAccepted, Kind::IpiEoi, Kind::Trap];
+        reader.for_each_of(
+            |block| {
+                everything || selection.may_have(block) || answers.iter().any(|kind| block.has_kind(*kind))
+            },
+            |header, number, event| {
+                let subject = Subject { number, event, header };
+                let selected = everything || selection.has(&subject);
+                collector.shootdowns.add(number, event, selected);
+                if selected {
+                    collector.add(&subject);
+                }
+            },
+        )?;
+        let mut report = collector.tally.report_of(reader, to.saturating_sub(from));
+        report.details = collector.details(reader, to);
         Ok(report)
     }
 }
@@ -143,30 +170,18 @@ impl Report {
 /// If the file cannot be read.
 pub fn grouped(reader: &mut Reader, selection: &Selection, mut groups: Groups) -> Result<Groups, Error> {
     let latency = field("latency");
-    visit(reader, selection, |subject| {
-        let ns = match latency.and_then(|latency| latency.value(subject)) {
-            Some(Value::Number(ns)) => Some(ns),
-            _ => None,
-        };
-        groups.add(subject, ns);
-    })?;
-    Ok(groups)
-}
-
-/// Shows the selected events, in order.
-fn visit(
-    reader: &mut Reader,
-    selection: &Selection,
-    mut show: impl FnMut(&Subject<'_>),
-) -> Result<(), Error> {
-    let everything = selection.is_everything();
     reader.for_each_of(
-        |block| everything || selection.may_have(block),
+        |block| selection.may_have(block),
         |header, number, event| {
             let subject = Subject { number, event, header };
-            if everything || selection.has(&subject) {
-                show(&subject);
+            if selection.has(&subject) {
+                let ns = match latency.and_then(|latency| latency.value(&subject)) {
+                    Some(Value::Number(ns)) => Some(ns),
+                    _ => None,
+                };
+                groups.add(&subject, ns);
             }
         },
-    )
+    )?;
+    Ok(groups)
 }

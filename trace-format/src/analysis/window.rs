@@ -28,8 +28,8 @@ impl Windows {
     /// [`MOST_WINDOWS`], or if the length is 0.
     #[must_use]
     pub fn new(window_ns: u64, from_ns: u64, to_ns: u64) -> Option<Self> {
-        let windows = to_ns.saturating_sub(from_ns).checked_div(window_ns)? + 1;
-        let windows = usize::try_from(windows).ok().filter(|_| windows <= MOST_WINDOWS)?;
+        let last = to_ns.saturating_sub(from_ns).checked_div(window_ns)?;
+        let windows = usize::try_from(last).ok().filter(|_| last < MOST_WINDOWS)? + 1;
         Some(Self { window_ns, from_ns, counts: BTreeMap::new(), windows })
     }
 

@@ -25,6 +25,7 @@ pub mod assertion;
 pub mod describe;
 mod error;
 pub mod event;
+pub mod export;
 pub mod filter;
 mod format;
 pub mod header;

@@ -45,6 +45,23 @@ impl Serialize for Json<'_> {
     }
 }
 
+/// What an event says without when and where: `number` and the payload's fields, as in [`Json`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Details<'a> {
+    pub(crate) number: u64,
+    pub(crate) event: &'a Event,
+    pub(crate) header: &'a Header,
+}
+
+impl Serialize for Details<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut o = Object { map: serializer.serialize_map(None)?, header: self.header };
+        o.put("number", &self.number)?;
+        o.payload(&self.event.payload)?;
+        o.map.end()
+    }
+}
+
 /// The object that is being written.
 struct Object<'a, M> {
     map: M,

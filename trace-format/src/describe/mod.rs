@@ -24,6 +24,7 @@ mod text;
 
 use std::fmt::{self, Write};
 
+pub(crate) use json::Details;
 pub use json::Json;
 
 use crate::event::{Event, Kind, MACHINE};

@@ -4,8 +4,10 @@ mod assert;
 mod display;
 mod doctor;
 mod events;
+mod export;
 mod failure;
 mod guest;
+mod new_file;
 mod offline;
 mod options;
 mod output;
@@ -65,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Slice(arguments)) => slice::cut(&arguments),
         Some(Command::Assert(arguments)) => assert::assert(&arguments),
         Some(Command::Filter) => offline::filter(),
+        Some(Command::Export(arguments)) => export::export(&arguments),
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),
         Some(Command::Check(arguments)) => offline::check(&arguments),

@@ -71,6 +71,8 @@ pub enum Command {
     /// Explain the language of --filter and list its fields
     #[command(override_help = trace_format::filter::documentation())]
     Filter,
+    /// Write a trace in another tool's format: Perfetto, Chrome, CSV, Parquet
+    Export(super::export::Export),
     /// Print the guest's VGA text screen as it was at the end, or at a moment
     ///
     /// A line for each row, without colours. If the guest never wrote to its text screen, or not before that moment, the

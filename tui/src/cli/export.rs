@@ -1,0 +1,124 @@
+//! `vmscope export`: a trace for other tools.
+
+use std::io::{BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::{Args, ValueEnum};
+use trace_format::Reader;
+use trace_format::export::{self, Written};
+use trace_format::filter::{Field, Filter, field, fields};
+
+use super::failure::{Code, Failure};
+use super::new_file::NewFile;
+use super::{offline, output};
+use crate::ui::text;
+
+/// `export`.
+#[derive(Args, Debug)]
+pub struct Export {
+    /// The trace
+    pub file: PathBuf,
+    /// The format
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub to: Format,
+    /// The file to write, which is there once it is complete; an existing file is replaced. Standard output by default,
+    /// if it is no terminal, or for '-'
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Only these events, for instance 'vcpu == 0 and exit.reason == mmio' (see 'vmscope help filter')
+    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    pub filter: Filter,
+    /// The columns of CSV, separated by commas, for instance time,vcpu,kind,symbol
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = column)]
+    pub fields: Option<Vec<&'static Field>>,
+}
+
+/// What a trace is exported to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Perfetto's own format, for ui.perfetto.dev and its trace processor
+    Perfetto,
+    /// Chrome's Trace Event Format, JSON, for chrome://tracing and what else reads it
+    Chrome,
+    /// Comma-separated values, a line an event
+    Csv,
+    /// Apache Parquet, a row an event, for DuckDB, Spark and data warehouses
+    Parquet,
+}
+
+/// `vmscope export`.
+pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
+    let Export { file, to, output, filter, fields } = arguments;
+    if fields.is_some() && *to != Format::Csv {
+        return Err(usage("--fields is for --to csv: the other formats have all fields"));
+    }
+    let output = output.as_deref().filter(|path| *path != Path::new("-"));
+    if output.is_none() && output::is_terminal() {
+        return Err(usage(
+            "this would fill the terminal with what is no text for people: give -o FILE, or pipe it",
+        ));
+    }
+    let mut reader = Reader::open(file)?;
+    let mut write = |out: &mut (dyn Write + Send)| write(&mut reader, *to, filter, fields.as_deref(), out);
+    match output {
+        None => {
+            write(&mut BufWriter::with_capacity(64 << 10, stdout()))?;
+        }
+        Some(path) => {
+            let mut new = BufWriter::with_capacity(64 << 10, NewFile::create(path, Some(file))?);
+            let written = write(&mut new)?;
+            let new = new.into_inner().map_err(|error| Failure::from(error.into_error()))?;
+            new.keep()?;
+            let events = text::count(written.events);
+            output::progress(&format_args!("{events} events written to {}", path.display()))?;
+        }
+    }
+    offline::warn_of_damage(&reader)
+}
+
+fn write(
+    reader: &mut Reader,
+    to: Format,
+    filter: &Filter,
+    fields: Option<&[&'static Field]>,
+    out: &mut (dyn Write + Send),
+) -> Result<Written, Failure> {
+    let written = match to {
+        Format::Perfetto => export::perfetto(reader, filter, &mut *out)?,
+        Format::Chrome => export::chrome(reader, filter, &mut *out)?,
+        Format::Csv => export::csv(reader, filter, fields, &mut *out)?,
+        #[cfg(feature = "parquet")]
+        Format::Parquet => export::parquet(reader, filter, &mut *out)?,
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => {
+            return Err(usage(
+                "this vmscope was built without Parquet: build it with 'cargo build --release --features parquet'",
+            ));
+        }
+    };
+    out.flush()?;
+    Ok(written)
+}
+
+fn usage(message: &'static str) -> Failure {
+    Failure::new(Code::Usage, anyhow!(message))
+}
+
+/// A field by its name, or by that of its column.
+fn column(name: &str) -> Result<&'static Field, String> {
+    let of_column = || fields().iter().find(|field| export::column_name(field) == name);
+    field(name).or_else(of_column).ok_or_else(|| {
+        let names: Vec<&str> = fields().iter().map(|field| field.name).collect();
+        format!("there is no such field; there are {}", names.join(", "))
+    })
+}
+
+impl From<export::Error> for Failure {
+    fn from(error: export::Error) -> Self {
+        match error {
+            export::Error::Trace(error) => error.into(),
+            error => Self::new(Code::Failed, error),
+        }
+    }
+}

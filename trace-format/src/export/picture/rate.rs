@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn windows_are_round() {
-        let windows = [0, 1, 50_000_001, 300_000_000, 1_000_000_000, 20_000_000_000, u64::MAX].map(window);
+        let windows = [0, 1, 50_000_500, 300_000_000, 1_000_000_000, 20_000_000_000, u64::MAX].map(window);
         let expected = [100_000, 100_000, 200_000, 1_000_000, 2_000_000, 50_000_000, 50_000_000_000_000_000];
         assert_eq!(windows, expected);
     }

@@ -256,7 +256,7 @@ impl Vcpu {
         let flow = Flow::To { ipi: accepted.id, target: self.number };
         if let Some(mode) = mode.filter(|mode| !is_acknowledged(*mode)) {
             let name = format!("ipi {}", mode.name()).into();
-            return canvas.instant(Mark { track: Track::Taken(self.number, 0), name, subject, flow });
+            return canvas.instant(Mark { name, flow, ..self.mark(subject) });
         }
         let name = format!("ipi {:#x} from cpu{}", accepted.vector, accepted.sender);
         self.interrupted(Interrupt::Ipi(accepted.id), name, flow, subject, canvas)

@@ -4,6 +4,7 @@ pub mod images;
 pub mod initramfs;
 pub mod linux;
 pub mod program;
+pub mod readers;
 pub mod real;
 pub mod run;
 pub mod skip;

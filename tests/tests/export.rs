@@ -167,7 +167,7 @@ fn csv_has_a_line_an_event() {
         let mut rows = csv::Reader::from_path(&file).unwrap();
         let columns = rows.headers().unwrap().clone();
         let column = |name: &str| columns.iter().position(|column| column == name).unwrap();
-        let (reason, handling, number) = (column("exit_reason"), column("exit_handling"), column("number"));
+        let (reason, handling, number) = (column("exit.reason"), column("exit.handling"), column("number"));
         let report = report(&trace);
         let (mut reasons, mut longest) = (BTreeMap::<String, u64>::new(), 0_u64);
         let mut events = 0_u64;
@@ -190,7 +190,7 @@ fn csv_has_the_columns_asked_for() {
     let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/hello.vmt");
     let trace = trace.to_str().unwrap();
     let fields =
-        ["--fields", "number,io.port,exit_reason,symbol", "--filter", "exit.reason == io and number < 9"];
+        ["--fields", "number,io.port,exit.reason,symbol", "--filter", "exit.reason == io and number < 9"];
     let csv = program::expect(0, &[&["export", trace, "--to", "csv"], &fields[..]].concat());
     insta::assert_snapshot!("hello-columns", csv);
     let other = program::run(&["export", trace, "--to", "csv", "--fields", "number,nonsense"]);

@@ -157,10 +157,7 @@ impl<W: Write> Canvas for Chrome<W> {
         }
         let tid = track.number();
         self.write(&Line { args: Some(Named { name: &full }), ..line("thread_name", "M", 0, tid) })?;
-        let vcpu = track.vcpu().map_or(0, |vcpu| 1 + u32::from(vcpu));
-        let lane = tid & 0xff;
-        let sort_index = vcpu << 16 | u32::from(track.rank()) << 8 | lane;
-        self.write(&Line { args: Some(Sorted { sort_index }), ..line("thread_sort_index", "M", 0, tid) })
+        self.write(&Line { args: Some(Sorted { sort_index: tid }), ..line("thread_sort_index", "M", 0, tid) })
     }
 
     fn begin(&mut self, mark: &Mark<'_>) -> io::Result<()> {

@@ -15,7 +15,6 @@ mod picture;
 use std::io::{self, Write};
 
 use self::chrome::Chrome;
-pub use self::columns::column_name;
 pub use self::csv::csv;
 #[cfg(feature = "parquet")]
 pub use self::parquet::parquet;

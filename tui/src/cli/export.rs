@@ -7,8 +7,9 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use trace_format::Reader;
 use trace_format::export::{self, Written};
-use trace_format::filter::{Field, Filter, field, fields};
+use trace_format::filter::{Field, Filter};
 
+use super::events::known_field;
 use super::failure::{Code, Failure};
 use super::new_file::NewFile;
 use super::{offline, output};
@@ -30,7 +31,7 @@ pub struct Export {
     #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
     pub filter: Filter,
     /// The columns of CSV, separated by commas, for instance time,vcpu,kind,symbol
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = column)]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = known_field)]
     pub fields: Option<Vec<&'static Field>>,
 }
 
@@ -103,15 +104,6 @@ fn write(
 
 fn usage(message: &'static str) -> Failure {
     Failure::new(Code::Usage, anyhow!(message))
-}
-
-/// A field by its name, or by that of its column.
-fn column(name: &str) -> Result<&'static Field, String> {
-    let of_column = || fields().iter().find(|field| export::column_name(field) == name);
-    field(name).or_else(of_column).ok_or_else(|| {
-        let names: Vec<&str> = fields().iter().map(|field| field.name).collect();
-        format!("there is no such field; there are {}", names.join(", "))
-    })
 }
 
 impl From<export::Error> for Failure {

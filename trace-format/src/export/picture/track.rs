@@ -20,17 +20,17 @@ pub(crate) enum Track {
 }
 
 impl Track {
-    /// A number for each track, not 0.
+    /// A number for each track, in the order in which they are shown; not 0.
     pub(crate) fn number(self) -> u32 {
-        let number = |kind: u32, vcpu: u8, lane: u8| kind << 16 | u32::from(vcpu) << 8 | u32::from(lane);
+        let of_vcpu = |vcpu: u8, place: u32| 100 * (u32::from(vcpu) + 1) + place;
         match self {
-            Self::Machine => number(1, 0, 0),
-            Self::Counter(n) => 2 << 16 | u32::from(n),
-            Self::Vcpu(vcpu) => number(3, vcpu, 0),
-            Self::State(vcpu) => number(4, vcpu, 0),
-            Self::Rate(vcpu) => number(5, vcpu, 0),
-            Self::Sent(vcpu, lane) => number(6, vcpu, lane),
-            Self::Taken(vcpu, lane) => number(7, vcpu, lane),
+            Self::Machine => 1,
+            Self::Vcpu(vcpu) => of_vcpu(vcpu, 0),
+            Self::State(vcpu) => of_vcpu(vcpu, 1),
+            Self::Rate(vcpu) => of_vcpu(vcpu, 2),
+            Self::Sent(vcpu, lane) => of_vcpu(vcpu, 10 + u32::from(lane)),
+            Self::Taken(vcpu, lane) => of_vcpu(vcpu, 40 + u32::from(lane)),
+            Self::Counter(n) => 100_000 + u32::from(n),
         }
     }
 

@@ -13,3 +13,38 @@ pub(super) fn column_name(field: &Field) -> String {
 pub(super) fn every_field() -> Vec<&'static Field> {
     fields().iter().filter(|field| field.name != "description").collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+    use crate::filter::{Type, field};
+
+    /// A row of the table in `EXPORT.md`.
+    fn row(column: &Field) -> String {
+        let kinds = field("kind").unwrap().names();
+        let kinds = match column.kinds {
+            all if all.len() == Kind::ALL.len() => "every event".to_owned(),
+            some => some.iter().map(|kind| kinds[*kind as usize]).collect::<Vec<_>>().join(", "),
+        };
+        let of = match column.of {
+            Type::Number => "UINT_64",
+            Type::Address => "UINT_64, address",
+            Type::Time => "INT64, ns",
+            Type::Name => "STRING, name",
+            Type::Text => "STRING",
+            Type::Truth => "BOOLEAN",
+            Type::Vcpus => "UINT_64, a bit a vCPU",
+        };
+        let parquet = column.name.replace(['.', '-'], "_");
+        format!("| `{}` | `{parquet}` | {of} | {kinds} | {} |", column.name, column.documentation)
+    }
+
+    #[test]
+    fn every_column_is_documented() {
+        let expected: Vec<String> = every_field().into_iter().map(row).collect();
+        let document = include_str!("../../EXPORT.md");
+        let documented: Vec<&str> = document.lines().filter(|line| line.ends_with(". |")).collect();
+        assert_eq!(documented, expected, "EXPORT.md should have\n{}", expected.join("\n"));
+    }
+}

@@ -234,3 +234,6 @@ fn address(text: &str) -> Option<u64> {
     let lower = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     u64::from_str_radix(digits, 16).ok().filter(|_| canonical && lower)
 }
+
+#[cfg(test)]
+mod tests;

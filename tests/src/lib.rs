@@ -6,5 +6,6 @@ pub mod linux;
 pub mod program;
 pub mod readers;
 pub mod real;
+pub mod replays;
 pub mod run;
 pub mod skip;

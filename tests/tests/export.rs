@@ -12,22 +12,7 @@ use tempfile::TempDir;
 use trace_format::{Payload, Reader, Report};
 use vmscope_tests::program;
 use vmscope_tests::readers::Readers;
-
-fn replays() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");
-    let mut found: Vec<PathBuf> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "vmt"))
-        .collect();
-    found.sort();
-    assert!(found.len() >= 7, "{}: {found:?}", folder.display());
-    found
-}
-
-fn name(path: &Path) -> &str {
-    path.file_stem().and_then(|s| s.to_str()).unwrap()
-}
+use vmscope_tests::replays::{self, name};
 
 /// Exports a trace into a folder of its own.
 fn export(trace: &Path, to: &str, more: &[&str]) -> (TempDir, PathBuf) {
@@ -76,7 +61,7 @@ fn arrows(trace: &Path) -> u64 {
 #[test]
 fn perfetto_has_what_the_report_has() {
     let Some(readers) = Readers::or_skip("perfetto_has_what_the_report_has") else { return };
-    for trace in replays() {
+    for trace in replays::all() {
         let (_directory, file) = export(&trace, "perfetto", &[]);
         let found = readers.perfetto(&file);
         let report = report(&trace);
@@ -116,7 +101,7 @@ fn perfetto_has_what_the_report_has() {
 
 #[test]
 fn chrome_is_json_whose_slices_nest() {
-    for trace in replays() {
+    for trace in replays::all() {
         let (_directory, file) = export(&trace, "chrome", &[]);
         let text = fs::read_to_string(&file).unwrap();
         let lines: Vec<&str> = text.lines().take(14).collect();
@@ -158,7 +143,7 @@ fn chrome_is_json_whose_slices_nest() {
 
 #[test]
 fn csv_has_a_line_an_event() {
-    for trace in replays() {
+    for trace in replays::all() {
         let (_directory, file) = export(&trace, "csv", &[]);
         let text = fs::read_to_string(&file).unwrap();
         let lines: Vec<&str> = text.lines().take(8).collect();
@@ -187,7 +172,7 @@ fn csv_has_a_line_an_event() {
 
 #[test]
 fn csv_has_the_columns_asked_for() {
-    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/hello.vmt");
+    let trace = replays::named("hello");
     let trace = trace.to_str().unwrap();
     let fields =
         ["--fields", "number,io.port,exit.reason,symbol", "--filter", "exit.reason == io and number < 9"];
@@ -203,7 +188,7 @@ fn csv_has_the_columns_asked_for() {
 #[test]
 fn duckdb_finds_in_parquet_what_the_report_has() {
     let Some(readers) = Readers::or_skip("duckdb_finds_in_parquet_what_the_report_has") else { return };
-    for trace in replays() {
+    for trace in replays::all() {
         let (_directory, file) = export(&trace, "parquet", &[]);
         let file = file.to_str().unwrap().replace('\'', "''");
         let query = |sql: &str| readers.query(&sql.replace("EVENTS", &format!("'{file}'")));
@@ -259,7 +244,7 @@ fn duckdb_finds_in_parquet_what_the_report_has() {
 #[test]
 fn addresses_are_whole_in_parquet() {
     let Some(readers) = Readers::or_skip("addresses_are_whole_in_parquet") else { return };
-    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/linux-shootdown.vmt");
+    let trace = replays::named("linux-shootdown");
     let (_directory, file) = export(&trace, "parquet", &["--filter", "symbol == native_write_msr"]);
     let mut expected = (0, u64::MAX, 0);
     let mut reader = Reader::open(&trace).unwrap();
@@ -287,7 +272,7 @@ fn what_is_not_complete_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let in_it = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (trace, no_trace, out) = (in_it("t.vmt"), in_it("no-trace"), in_it("out"));
-    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/hello.vmt");
+    let hello = replays::named("hello");
     fs::copy(&hello, &trace).unwrap();
     fs::write(&no_trace, "no trace at all").unwrap();
     for to in ["perfetto", "chrome", "csv", "parquet"] {
@@ -306,7 +291,7 @@ fn what_is_not_complete_is_not_there() {
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/linux-shootdown.vmt");
+    let trace = replays::named("linux-shootdown");
     for to in ["perfetto", "chrome", "csv", "parquet"] {
         let mut command = program::command(&["export", trace.to_str().unwrap(), "--to", to]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -19,7 +19,7 @@ pub use self::csv::csv;
 #[cfg(feature = "parquet")]
 pub use self::parquet::parquet;
 use self::perfetto::Perfetto;
-use self::picture::{Canvas, Picture};
+use self::picture::{Canvas, Picture, Seen};
 use crate::Reader;
 use crate::filter::{Filter, Subject};
 
@@ -79,7 +79,7 @@ fn draw<C: Canvas>(reader: &mut Reader, filter: &Filter, canvas: C) -> Result<(C
         let subject = Subject { number, event: &event, header: &header };
         let shown = filter.matches(&subject);
         written.events += u64::from(shown);
-        picture.add(subject, shown).map_err(Error::Write)?;
+        picture.add(Seen { subject, shown }).map_err(Error::Write)?;
     }
     let canvas = picture.finish().map_err(Error::Write)?;
     Ok((canvas, written))

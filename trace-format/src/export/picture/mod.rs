@@ -24,9 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 pub(super) use self::track::Track;
-use self::vcpu::Vcpu;
+use self::vcpu::{Interrupt, Vcpu};
 use crate::event::{
-    DeliveryMode, Ipi, IpiAccepted, MACHINE, Payload, VECTOR_SYSCALL, VcpuState, vector_name,
+    DeliveryMode, Event, Ipi, IpiAccepted, MACHINE, Payload, VECTOR_SYSCALL, VcpuState, vector_name,
 };
 use crate::filter::Subject;
 
@@ -55,6 +55,13 @@ pub(super) struct Mark<'a> {
     /// The event that it is of: its time, and what it says.
     pub(super) subject: Subject<'a>,
     pub(super) flow: Flow,
+}
+
+/// An event, and whether it was chosen.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) subject: Subject<'a>,
+    pub(super) shown: bool,
 }
 
 /// What leads to a mark, or from it.
@@ -105,45 +112,37 @@ impl<C: Canvas> Picture<C> {
         Self { canvas, vcpus: BTreeMap::new(), counters: BTreeMap::new(), last: 0, window }
     }
 
-    /// Takes the next event; `shown` says whether it was chosen.
-    pub(super) fn add(&mut self, subject: Subject<'_>, shown: bool) -> io::Result<()> {
-        let event = subject.event;
+    /// Takes the next event.
+    pub(super) fn add(&mut self, seen: Seen<'_>) -> io::Result<()> {
+        let event = seen.subject.event;
         self.last = self.last.max(event.time);
         if event.vcpu == MACHINE {
-            return self.note(subject, Track::Machine, shown);
+            return self.note(seen, Track::Machine);
         }
         let window = self.window;
         let vcpu = self.vcpus.entry(event.vcpu).or_insert_with(|| Vcpu::new(event.vcpu, window));
         let canvas = &mut self.canvas;
         vcpu.settle(event.time, canvas)?;
-        match &event.payload {
-            Payload::Exit(exit) => vcpu.exit(exit, subject, shown, canvas),
-            Payload::Trap(trap) => vcpu.trap(trap, subject, shown, canvas),
-            Payload::TrapReturn(back) => {
-                if vcpu.trap_return(back, event.time, canvas)? {
-                    return Ok(());
-                }
-                self.note(subject, Track::Vcpu(event.vcpu), shown)
-            }
-            Payload::State(state) => vcpu.state(state, subject, shown, canvas),
-            Payload::Ipi(ipi) => vcpu.ipi(ipi, subject, shown, canvas),
-            Payload::IpiAccepted(accepted) => self.accepted(accepted, subject, shown),
+        // Whether it is drawn as the end of something.
+        let ended = match &event.payload {
+            Payload::Exit(exit) => return vcpu.exit(exit, seen, canvas),
+            Payload::Trap(trap) => return vcpu.trap(trap, seen, canvas),
+            Payload::State(state) => return vcpu.state(state, seen, canvas),
+            Payload::Ipi(ipi) => return vcpu.ipi(ipi, seen, canvas),
+            Payload::IpiAccepted(accepted) => return self.accepted(accepted, seen),
+            Payload::Irq(irq) => return vcpu.irq(irq, seen, canvas),
+            Payload::TrapReturn(back) => vcpu.trap_return(back, event.time, canvas)?,
             Payload::IpiEoi(eoi) => {
-                let key = vcpu::Interrupt::Ipi(eoi.id);
-                let ended = vcpu.acknowledged(key, event.time, canvas)?;
-                self.heard_of(eoi.sender, eoi.id, subject, true)?;
-                if ended { Ok(()) } else { self.note(subject, Track::Vcpu(event.vcpu), shown) }
+                let ended = vcpu.acknowledged(Interrupt::Ipi(eoi.id), event.time, canvas)?;
+                self.heard_of(eoi.sender, eoi.id, event, true)?;
+                ended
             }
-            Payload::Irq(irq) => vcpu.irq(irq, subject, shown, canvas),
             Payload::IrqEoi(eoi) => {
-                let key = vcpu::Interrupt::Irq(eoi.source, eoi.vector);
-                if vcpu.acknowledged(key, event.time, canvas)? {
-                    return Ok(());
-                }
-                self.note(subject, Track::Vcpu(event.vcpu), shown)
+                vcpu.acknowledged(Interrupt::Irq(eoi.source, eoi.vector), event.time, canvas)?
             }
-            _ => self.note(subject, Track::Vcpu(event.vcpu), shown),
-        }
+            _ => false,
+        };
+        if ended { Ok(()) } else { self.note(seen, Track::Vcpu(event.vcpu)) }
     }
 
     /// Ends what is open, and hands back the canvas.
@@ -154,20 +153,19 @@ impl<C: Canvas> Picture<C> {
         Ok(self.canvas.canvas)
     }
 
-    fn accepted(&mut self, accepted: &IpiAccepted, subject: Subject<'_>, shown: bool) -> io::Result<()> {
-        let number = subject.event.vcpu;
+    fn accepted(&mut self, accepted: &IpiAccepted, seen: Seen<'_>) -> io::Result<()> {
+        let event = seen.subject.event;
         let mode = self.vcpus.get_mut(&accepted.sender).and_then(|sender| sender.mode_of(accepted.id));
         let acknowledged = mode.is_none_or(is_acknowledged);
-        self.heard_of(accepted.sender, accepted.id, subject, !acknowledged)?;
-        match self.vcpus.get_mut(&number) {
-            Some(vcpu) => vcpu.accepted(accepted, mode, subject, shown, &mut self.canvas),
+        self.heard_of(accepted.sender, accepted.id, event, !acknowledged)?;
+        match self.vcpus.get_mut(&event.vcpu) {
+            Some(vcpu) => vcpu.accepted(accepted, mode, seen, &mut self.canvas),
             None => Ok(()),
         }
     }
 
-    /// An IPI reached the vCPU of `subject`; `done` if nothing more is to be heard of it there.
-    fn heard_of(&mut self, sender: u8, id: u64, subject: Subject<'_>, done: bool) -> io::Result<()> {
-        let event = subject.event;
+    /// An IPI reached the vCPU of `event`; `done` if nothing more is to be heard of it there.
+    fn heard_of(&mut self, sender: u8, id: u64, event: &Event, done: bool) -> io::Result<()> {
         match self.vcpus.get_mut(&sender) {
             Some(sender) => sender.heard_of(id, event.vcpu, event.time, done, &mut self.canvas),
             None => Ok(()),
@@ -175,7 +173,8 @@ impl<C: Canvas> Picture<C> {
     }
 
     /// A counter's value, or an instant.
-    fn note(&mut self, subject: Subject<'_>, track: Track, shown: bool) -> io::Result<()> {
+    fn note(&mut self, seen: Seen<'_>, track: Track) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         if !shown {
             return Ok(());
         }

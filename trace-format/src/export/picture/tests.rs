@@ -6,8 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Counter, Event, Exit, ExitReason, IpiEoi, Irq, IrqEoi, IrqSource, Shorthand, Text, Trap, TrapClass,
-    TrapReturn,
+    Counter, Exit, ExitReason, IpiEoi, Irq, IrqEoi, IrqSource, Shorthand, Text, Trap, TrapClass, TrapReturn,
 };
 use crate::{Header, event};
 
@@ -88,7 +87,8 @@ fn draw(events: &[Event], shown: impl Fn(&Event) -> bool) -> Lines {
     let header = Header::default();
     let mut picture = Picture::new(Lines::default(), 0);
     for (number, event) in (0..).zip(events) {
-        picture.add(Subject { number, event, header: &header }, shown(event)).unwrap();
+        let subject = Subject { number, event, header: &header };
+        picture.add(Seen { subject, shown: shown(event) }).unwrap();
         assert!(picture.counters.len() <= MAX_COUNTERS);
     }
     let lines = picture.finish().unwrap();

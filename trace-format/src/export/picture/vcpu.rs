@@ -4,7 +4,7 @@ use std::io;
 
 use super::lanes::{Lanes, Open};
 use super::rate::Rate;
-use super::{Canvas, Flow, Mark, Track, Tracks, ipi_name, is_acknowledged, name, trap_name};
+use super::{Canvas, Flow, Mark, Seen, Track, Tracks, ipi_name, is_acknowledged, name, trap_name};
 use crate::event::{DeliveryMode, Exit, Ipi, IpiAccepted, Irq, IrqSource, Trap, TrapReturn, VcpuState};
 use crate::filter::Subject;
 
@@ -102,10 +102,10 @@ impl Vcpu {
     pub(super) fn exit<C: Canvas>(
         &mut self,
         exit: &Exit,
-        subject: Subject<'_>,
-        shown: bool,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         let time = subject.event.time;
         self.cut(time, canvas)?;
         if !shown {
@@ -121,10 +121,10 @@ impl Vcpu {
     pub(super) fn trap<C: Canvas>(
         &mut self,
         trap: &Trap,
-        subject: Subject<'_>,
-        shown: bool,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         let time = subject.event.time;
         self.cut(time, canvas)?;
         // Whoever is left, so is what interrupted them.
@@ -172,10 +172,10 @@ impl Vcpu {
     pub(super) fn state<C: Canvas>(
         &mut self,
         state: &VcpuState,
-        subject: Subject<'_>,
-        shown: bool,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         let track = Track::State(self.number);
         if std::mem::take(&mut self.in_state) {
             canvas.end(track, subject.event.time, None)?;
@@ -194,10 +194,10 @@ impl Vcpu {
     pub(super) fn ipi<C: Canvas>(
         &mut self,
         ipi: &Ipi,
-        subject: Subject<'_>,
-        shown: bool,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         let key = Sending { id: ipi.id, mode: ipi.mode, shown };
         let (lane, before) = self.sent.begin(key, subject.event.time, ipi.targets);
         let track = Track::Sent(self.number, lane);
@@ -246,10 +246,10 @@ impl Vcpu {
         &mut self,
         accepted: &IpiAccepted,
         mode: Option<DeliveryMode>,
-        subject: Subject<'_>,
-        shown: bool,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         if !shown {
             return Ok(());
         }
@@ -265,10 +265,10 @@ impl Vcpu {
     pub(super) fn irq<C: Canvas>(
         &mut self,
         irq: &Irq,
-        subject: Subject<'_>,
-        shown: bool,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
+        let Seen { subject, shown } = seen;
         if !shown {
             return Ok(());
         }

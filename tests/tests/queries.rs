@@ -97,18 +97,23 @@ fn a_slice_of_every_replay_is_a_trace() {
 }
 
 #[test]
-fn a_slice_may_replace_what_it_is_cut_from() {
+fn a_slice_replaces_a_file_only_when_it_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("t.vmt");
     fs::copy(replay("hello.vmt"), &trace).unwrap();
-    let trace = trace.to_str().unwrap();
-    let wanted = program::expect(0, &["events", trace, "--filter", "kind == exit", "--fields", "time,rip"]);
-    drop(program::expect(0, &["slice", trace, "--filter", "kind == exit", "-o", trace]));
-    assert_eq!(program::expect(0, &["events", trace, "--fields", "time,rip"]), wanted);
-    // What cannot be written leaves nothing behind.
+    let before = fs::read(&trace).unwrap();
+    let name = trace.to_str().unwrap();
+    // Not what it is cut from, and nothing is left of what cannot be written.
+    drop(program::expect(2, &["slice", name, "--filter", "kind == exit", "-o", name]));
     let nowhere = folder.path().join("no-such-folder/s.vmt");
-    drop(program::expect(2, &["slice", trace, "-o", nowhere.to_str().unwrap()]));
+    drop(program::expect(2, &["slice", name, "-o", nowhere.to_str().unwrap()]));
+    assert_eq!(fs::read(&trace).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // What is there is replaced.
+    let other = folder.path().join("other.vmt");
+    fs::write(&other, "something else").unwrap();
+    drop(program::expect(0, &["slice", name, "-o", other.to_str().unwrap()]));
+    assert!(verify(&mut Reader::open(&other).unwrap()).unwrap().is_sound());
 }
 
 #[test]

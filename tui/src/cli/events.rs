@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 use trace_format::describe::{Escaped, Line};
-use trace_format::filter::{Field, Selection, Subject, field, fields};
+use trace_format::filter::{Field, Selection, Subject, Type, field, fields};
 use trace_format::reader::BlockEvents;
 use trace_format::{Header, Reader};
 
@@ -139,7 +139,7 @@ impl Page {
     fn line(&self, subject: &Subject<'_>, header: &Header, out: &mut Vec<u8>) -> io::Result<()> {
         let &Subject { number, event, .. } = subject;
         match self.format {
-            Format::Csv => return self.csv(out, |column| column.cell(subject)),
+            Format::Csv => return self.csv(out, |column| printable(column, subject)),
             Format::Text if self.columns.is_empty() => write!(out, "{}", Line { number, event, header })?,
             Format::Text => {
                 for (n, column) in self.columns.iter().enumerate() {
@@ -167,6 +167,15 @@ impl Page {
     }
 }
 
+/// A cell that nothing obeys: a table may be sent to a terminal.
+fn printable<'s>(column: &Field, subject: &Subject<'s>) -> std::borrow::Cow<'s, str> {
+    let cell = column.cell(subject);
+    match column.of {
+        Type::Text => Escaped(cell.as_bytes()).to_string().into(),
+        _ => cell,
+    }
+}
+
 /// Some fields of an event as an object.
 struct Row<'r> {
     columns: &'r [&'static Field],
@@ -181,7 +190,7 @@ impl Serialize for Row<'_> {
 
 /// A field's value; addresses are strings, as JSON numbers end at 2^53.
 fn json(column: &Field, subject: &Subject<'_>) -> Value {
-    use trace_format::filter::{Type, Value as Found};
+    use trace_format::filter::Value as Found;
     match column.value(subject) {
         None => Value::Null,
         Some(Found::Number(number)) if column.of != Type::Address => number.into(),

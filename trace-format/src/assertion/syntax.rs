@@ -35,7 +35,7 @@ const OPERAND: &str = "an amount such as `count(...)`, `not` or `(`";
 pub(super) fn parse(text: &str) -> Result<Tree<Comparison>, FilterError> {
     if text.len() > MAX_LENGTH {
         let message = format!("an assertion has at most {MAX_LENGTH} bytes; this one has {}", text.len());
-        return Err(FilterError::new(text, 0..0, message));
+        return Err(FilterError::new("", 0..0, message));
     }
     let tokens = tokens(text)?;
     let tree = all_of(text, &tokens, claims, OPERAND)?;

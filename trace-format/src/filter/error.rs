@@ -37,7 +37,7 @@ impl FilterError {
     }
 }
 
-/// The message, the text and a mark below the place.
+/// The message, the text if there is one, and a mark below the place.
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Both as they are printed, so that the mark is where it belongs whatever was escaped.
@@ -45,6 +45,9 @@ impl fmt::Display for FilterError {
         let indent = shown(self.before()).chars().count();
         let marked = self.text.get(self.at.clone()).map_or(0, |part| shown(part).chars().count()).max(1);
         // The message may repeat a part of the text.
+        if self.text.is_empty() {
+            return f.write_str(&shown(&self.message)); // nothing to point at
+        }
         writeln!(f, "column {}: {}", self.column(), shown(&self.message))?;
         writeln!(f, "  {}", shown(&self.text))?;
         write!(f, "  {:indent$}{:^<marked$}", "", "")

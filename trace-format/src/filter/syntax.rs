@@ -16,7 +16,7 @@ use super::check::is_unit;
 use super::error::FilterError;
 use super::lexer::{Operator, Placed, Token, tokens};
 
-/// How deep parentheses may be nested: the parser calls itself for each.
+/// How deep parentheses and `not` may be nested: the parser calls itself for each, as does who walks through the tree.
 const MAX_DEPTH: u32 = 64;
 
 pub(crate) type Input<'i> = Stateful<TokenSlice<'i, Placed>, u32>;
@@ -86,7 +86,7 @@ impl Eq for Literal {}
 pub(crate) fn parse(text: &str) -> Result<Option<Expression>, FilterError> {
     if text.len() > MAX_LENGTH {
         let message = format!("a filter has at most {MAX_LENGTH} bytes; this one has {}", text.len());
-        return Err(FilterError::new(text, 0..0, message));
+        return Err(FilterError::new("", 0..0, message));
     }
     let tokens = tokens(text)?;
     if tokens.is_empty() {
@@ -120,7 +120,9 @@ fn message(error: &ContextError, tokens: &[Placed], at: usize, operand: &str) ->
     let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|placed| &placed.token);
     match (told, before, tokens.get(at).map(|placed| &placed.token)) {
         (Some(told), ..) => told,
-        (None, _, None) => format!("expected {operand}"),
+        (None, _, None) | (None, None | Some(Token::Not | Token::And | Token::Or), _) => {
+            format!("expected {operand}")
+        }
         (None, Some(Token::Number(number)), Some(Token::Word(unit))) if is_unit(unit) => {
             format!("a unit follows its number without a space: {number}{unit}")
         }
@@ -141,7 +143,10 @@ pub(crate) fn connected<'i, T: Clone + 'i>(
     operand: impl Parser<Input<'i>, Tree<T>, ErrMode<ContextError>>,
 ) -> impl Parser<Input<'i>, Tree<T>, ErrMode<ContextError>> {
     expression(operand)
-        .prefix(token(Token::Not).value(Prefix(3, |_: &mut Input<'i>, of| Ok(Tree::Not(Box::new(of))))))
+        .prefix(not.value(Prefix(3, |input: &mut Input<'i>, of| {
+            input.state -= 1;
+            Ok(Tree::Not(Box::new(of)))
+        })))
         .infix(alt((
             token(Token::And).value(Infix::Left(2, |_: &mut Input<'i>, left, right| {
                 Ok(Tree::And(Box::new(left), Box::new(right)))
@@ -150,6 +155,22 @@ pub(crate) fn connected<'i, T: Clone + 'i>(
                 Ok(Tree::Or(Box::new(left), Box::new(right)))
             })),
         )))
+}
+
+/// It is nested in this until what it is of has been read.
+fn not(input: &mut Input<'_>) -> ModalResult<()> {
+    token(Token::Not).parse_next(input)?;
+    deeper(input)
+}
+
+fn deeper(input: &mut Input<'_>) -> ModalResult<()> {
+    if input.state >= MAX_DEPTH {
+        let mut error = ContextError::new();
+        error.push(StrContext::Label("parentheses and `not` are nested too deep"));
+        return Err(ErrMode::Cut(error));
+    }
+    input.state += 1;
+    Ok(())
 }
 
 fn operand(input: &mut Input<'_>) -> ModalResult<Expression> {
@@ -166,12 +187,7 @@ pub(crate) fn nested<'i, T>(
     inside: impl Parser<Input<'i>, T, ErrMode<ContextError>>,
 ) -> ModalResult<T> {
     token(Token::Open).parse_next(input)?;
-    if input.state >= MAX_DEPTH {
-        let mut error = ContextError::new();
-        error.push(StrContext::Label("parentheses are nested too deep"));
-        return Err(ErrMode::Cut(error));
-    }
-    input.state += 1;
+    deeper(input)?;
     let inside = cut_err(inside).parse_next(input)?;
     input.state -= 1;
     cut_err(token(Token::Close)).context(expected("`)`, `and` or `or`")).parse_next(input)?;

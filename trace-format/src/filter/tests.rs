@@ -126,6 +126,9 @@ fn errors_say_where_and_what() {
         "not",
         "number ~ 5",
         "vcpu == 0xg",
+        "5 == vcpu",
+        ")",
+        "not and",
         "vcpu in 3..1",
         "vcpu\u{a0}== 1",
         "kind == \"\u{1b}[2J\"",
@@ -145,8 +148,15 @@ fn what_is_too_long_or_too_deep_is_refused() {
     let deep = format!("{}vcpu{}", "(".repeat(100), ")".repeat(100));
     assert!(Filter::parse(&deep).unwrap_err().message.contains("nested too deep"));
     assert!(Filter::parse(&format!("{}vcpu{}", "(".repeat(60), ")".repeat(60))).is_ok());
-    let many = format!("{}vcpu", "not ".repeat(1000));
-    drop(Filter::parse(&many));
+    // As deep as the stack would be, if it were for the length alone.
+    for many in ["!".repeat(4000), "not ".repeat(1000), "(!".repeat(40)] {
+        let error = Filter::parse(&format!("{many}vcpu")).unwrap_err();
+        assert!(error.message.contains("nested too deep"), "{error}");
+    }
+    // It is one after the other that is not deep.
+    let flat = "!vcpu or not (vcpu) or ".repeat(150) + "!vcpu";
+    assert_eq!(count(&flat), 0);
+    assert!(Filter::parse(&long).unwrap_err().to_string().len() < 100, "it is not repeated");
     let chain = "vcpu or ".repeat(500) + "vcpu";
     assert_eq!(count(&chain), EVENTS.len());
     let repetition = "symbol ~ \"((((a{100}){100}){100}){100})\"";

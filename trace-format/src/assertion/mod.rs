@@ -18,6 +18,7 @@ mod aggregate;
 mod check;
 mod syntax;
 
+use std::cmp::Ordering;
 use std::str::FromStr;
 
 pub use aggregate::{Aggregate, Amount};
@@ -40,7 +41,11 @@ match FILTER (see 'vmscope help filter'):
 
 `where FILTER` can be left out. Values are numbers or, for fields that are times, times with a
 unit, compared by ==, !=, <, <=, > and >=. Where no event has FIELD there is no amount, and an
-assertion about it fails, whatever it says.
+assertion that depends on it fails, whatever it says. What may be missing is asked for:
+`count(kind == ipi) == 0 or p99(latency where kind == ipi) < 50us`.
+
+The events of an IPI are ipi-sent, ipi-accepted and ipi-eoi; the latter two have a latency, both
+since it was sent: until the target was interrupted, and until it was done. `kind == ipi` is all.
 
 Examples:
   count(exit.reason == mmio) < 1000
@@ -81,14 +86,18 @@ impl Assertion {
     /// The amounts that it is about, in the order of the text.
     #[must_use]
     pub fn aggregates(&self) -> Vec<&Aggregate> {
-        let mut found = Vec::new();
-        collect(&self.tree, &mut found);
-        found
+        self.tree.leaves().into_iter().map(|comparison| &comparison.aggregate).collect()
     }
 
-    /// Whether it holds of these amounts, which are those of [`Self::aggregates`]; false if one of them is missing.
+    /// Whether it holds of these amounts, which are those of [`Self::aggregates`]; false if that depends on one that is
+    /// missing.
     fn holds(&self, amounts: &[Option<Amount>]) -> bool {
-        amounts.iter().all(Option::is_some) && holds(&self.tree, &mut amounts.iter().flatten())
+        let mut amounts = amounts.iter().copied();
+        let mut is_true = |comparison: &Comparison| {
+            let amount = amounts.next().flatten()?;
+            amount.compare(comparison.value).map(|order| accepts(comparison.operator, order))
+        };
+        self.tree.decide(&mut is_true) == Some(true)
     }
 }
 
@@ -100,40 +109,17 @@ impl FromStr for Assertion {
     }
 }
 
-fn collect<'t>(tree: &'t Tree<Comparison>, found: &mut Vec<&'t Aggregate>) {
-    match tree {
-        Tree::And(left, right) | Tree::Or(left, right) => {
-            collect(left, found);
-            collect(right, found);
-        }
-        Tree::Not(of) => collect(of, found),
-        Tree::Leaf(comparison) => found.push(&comparison.aggregate),
-    }
-}
-
-/// Takes an amount for each leaf, also for those that do not matter.
-fn holds<'a>(tree: &Tree<Comparison>, amounts: &mut impl Iterator<Item = &'a Amount>) -> bool {
-    match tree {
-        Tree::And(left, right) => holds(left, amounts) & holds(right, amounts),
-        Tree::Or(left, right) => holds(left, amounts) | holds(right, amounts),
-        Tree::Not(of) => !holds(of, amounts),
-        Tree::Leaf(comparison) => amounts.next().is_some_and(|amount| comparison.holds(*amount)),
-    }
-}
-
-impl Comparison {
-    fn holds(&self, amount: Amount) -> bool {
-        let Some(order) = amount.compare(self.value) else { return false };
-        match self.operator {
-            Operator::Equal => order.is_eq(),
-            Operator::NotEqual => order.is_ne(),
-            Operator::Less => order.is_lt(),
-            Operator::LessOrEqual => order.is_le(),
-            Operator::Greater => order.is_gt(),
-            Operator::GreaterOrEqual => order.is_ge(),
-            // The grammar takes none of these.
-            Operator::Matches | Operator::MatchesNot | Operator::In => false,
-        }
+/// Whether `operator` is true of what compares like this.
+const fn accepts(operator: Operator, order: Ordering) -> bool {
+    match operator {
+        Operator::Equal => order.is_eq(),
+        Operator::NotEqual => order.is_ne(),
+        Operator::Less => order.is_lt(),
+        Operator::LessOrEqual => order.is_le(),
+        Operator::Greater => order.is_gt(),
+        Operator::GreaterOrEqual => order.is_ge(),
+        // The grammar takes none of these.
+        Operator::Matches | Operator::MatchesNot | Operator::In => false,
     }
 }
 

@@ -15,18 +15,25 @@ use crate::filter::syntax::{
     Expression, Input, Literal, Tree, Word, all_of, any_expression, connected, expected, literal, nested,
     operator, token, word,
 };
-use crate::filter::{Filter, FilterError, MAX_LENGTH};
+use crate::filter::table::kind_name;
+use crate::filter::{Field, Filter, FilterError, MAX_LENGTH, Type};
 
 /// An amount and what it is compared with, as written.
 #[derive(Clone, Debug)]
 struct Claim {
+    amount: WrittenAmount,
+    operator: Operator,
+    value: Literal,
+}
+
+/// An amount as written.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenAmount {
     function: Word,
     field: Option<Word>,
     filter: Option<Expression>,
-    /// Where the amount is in the text.
+    /// Where it is in the text.
     at: Range<usize>,
-    operator: Operator,
-    value: Literal,
 }
 
 /// What `and` and `or` join.
@@ -39,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Tree<Comparison>, FilterError> {
     }
     let tokens = tokens(text)?;
     let tree = all_of(text, &tokens, claims, OPERAND)?;
-    ready(text, &tree)
+    tree.try_map(&mut |claim| comparison(text, claim))
 }
 
 fn claims(input: &mut Input<'_>) -> ModalResult<Tree<Claim>> {
@@ -52,6 +59,19 @@ fn operand(input: &mut Input<'_>) -> ModalResult<Tree<Claim>> {
 }
 
 fn claim(input: &mut Input<'_>) -> ModalResult<Claim> {
+    let amount = written_amount.parse_next(input)?;
+    let operator = compared(input)?;
+    let value = cut_err(literal).context(expected("a value")).parse_next(input)?;
+    Ok(Claim { amount, operator, value })
+}
+
+/// How an amount is compared.
+pub(crate) fn compared(input: &mut Input<'_>) -> ModalResult<Operator> {
+    let operator = operator.verify(is_comparison);
+    cut_err(operator).context(expected("==, !=, <, <=, > or >=")).parse_next(input)
+}
+
+pub(crate) fn written_amount(input: &mut Input<'_>) -> ModalResult<WrittenAmount> {
     let function = word.parse_next(input)?;
     let (field, filter, end) = match Function::named(&function.text) {
         Some(function) if !function.is_of_events() => of_field.parse_next(input)?,
@@ -59,11 +79,7 @@ fn claim(input: &mut Input<'_>) -> ModalResult<Claim> {
         _ => of_events.parse_next(input)?,
     };
     let at = function.at.start..end;
-    let operator = cut_err(operator.verify(is_comparison))
-        .context(expected("==, !=, <, <=, > or >="))
-        .parse_next(input)?;
-    let value = cut_err(literal).context(expected("a value")).parse_next(input)?;
-    Ok(Claim { function, field, filter, at, operator, value })
+    Ok(WrittenAmount { function, field, filter, at })
 }
 
 const fn is_comparison(operator: &Operator) -> bool {
@@ -96,43 +112,9 @@ fn close(input: &mut Input<'_>, next: &'static str) -> ModalResult<usize> {
     cut_err(close).context(expected(next)).parse_next(input)
 }
 
-/// Looks up what the words mean.
-fn ready(text: &str, tree: &Tree<Claim>) -> Result<Tree<Comparison>, FilterError> {
-    Ok(match tree {
-        Tree::Or(left, right) => Tree::Or(Box::new(ready(text, left)?), Box::new(ready(text, right)?)),
-        Tree::And(left, right) => Tree::And(Box::new(ready(text, left)?), Box::new(ready(text, right)?)),
-        Tree::Not(of) => Tree::Not(Box::new(ready(text, of)?)),
-        Tree::Leaf(claim) => Tree::Leaf(comparison(text, claim)?),
-    })
-}
-
 fn comparison(text: &str, claim: &Claim) -> Result<Comparison, FilterError> {
-    let Claim { function: name, field, filter, at, operator, value } = claim;
-    let function = Function::named(&name.text).ok_or_else(|| {
-        let known = ["count", "rate", "sum", "min", "max", "mean", "p50", "p90", "p99", "p99.9"];
-        let suggestion = suggestion(&name.text, &known);
-        FilterError::new(text, name.at.clone(), format!("`{}` is no function{suggestion}", name.text))
-    })?;
-    let field = match field {
-        None => None,
-        Some(word) => {
-            let field = named(text, word)?;
-            if !field.of.is_numeric() {
-                let message =
-                    format!("`{}` has no numbers: its values are {}", field.name, field.of.values());
-                return Err(FilterError::new(text, word.at.clone(), message));
-            }
-            Some(field)
-        }
-    };
-    let rule = filter.as_ref().map_or(Ok(Rule::Everything), |filter| rule(text, filter))?;
-    let shown = filter.as_ref().map(ToString::to_string).unwrap_or_default();
-    let aggregate = Aggregate {
-        text: text.get(at.clone()).unwrap_or_default().to_owned(),
-        function,
-        field,
-        filter: Filter { text: shown, rule },
-    };
+    let Claim { amount, operator, value } = claim;
+    let aggregate = amount.ready(text)?;
     let wrong = |why: String| {
         let message = format!("{why}; `{aggregate}` is compared with {}", aggregate.of().values());
         FilterError::new(text, value.at.clone(), message)
@@ -142,4 +124,51 @@ fn comparison(text: &str, claim: &Claim) -> Result<Comparison, FilterError> {
         _ => return Err(wrong("this is no number".to_owned())),
     };
     Ok(Comparison { aggregate, operator: *operator, value: number })
+}
+
+impl WrittenAmount {
+    /// Looks up what its words mean; it is a part of `text`.
+    pub(crate) fn ready(&self, text: &str) -> Result<Aggregate, FilterError> {
+        let Self { function: name, field, filter, at } = self;
+        let function = Function::named(&name.text).ok_or_else(|| {
+            let known = ["count", "rate", "sum", "min", "max", "mean", "p50", "p90", "p99", "p99.9"];
+            let suggestion = suggestion(&name.text, &known);
+            FilterError::new(text, name.at.clone(), format!("`{}` is no function{suggestion}", name.text))
+        })?;
+        let field = match field {
+            None => None,
+            Some(word) => Some((word, measurable(text, word)?)),
+        };
+        let rule = filter.as_ref().map_or(Ok(Rule::Everything), |filter| rule(text, filter))?;
+        let shown = filter.as_ref().map(ToString::to_string).unwrap_or_default();
+        let filter = Filter { text: shown, rule };
+        if let Some((word, field)) = field
+            && !filter.is_possible(field.kinds)
+        {
+            // Nothing could ever be said of it.
+            let kinds = field.kinds.iter().map(|kind| kind_name(*kind));
+            let message = format!("no event that matches has `{}`; {} have it", field.name, list(kinds));
+            return Err(FilterError::new(text, word.at.clone(), message));
+        }
+        Ok(Aggregate {
+            text: text.get(at.clone()).unwrap_or_default().to_owned(),
+            function,
+            field: field.map(|(_, field)| field),
+            filter,
+        })
+    }
+}
+
+/// The field that `word` names, if numbers can be made of it.
+fn measurable(text: &str, word: &Word) -> Result<&'static Field, FilterError> {
+    let field = named(text, word)?;
+    if !matches!(field.of, Type::Number | Type::Address | Type::Time) {
+        let message = format!("`{}` has no numbers: its values are {}", field.name, field.of.values());
+        return Err(FilterError::new(text, word.at.clone(), message));
+    }
+    Ok(field)
+}
+
+fn list(names: impl Iterator<Item = &'static str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }

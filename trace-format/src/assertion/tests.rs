@@ -77,9 +77,18 @@ fn claims_hold_or_not() {
 /// Nothing can be claimed of what there is not, nor of its opposite.
 #[test]
 fn there_is_no_amount_of_nothing() {
-    for text in ["max(latency where kind == marker) < 1s", "not p99(latency where kind == marker) < 1s"] {
+    for text in ["max(latency where vcpu == 15) < 1s", "not p99(latency where vcpu == 15) < 1s"] {
         let Verdict { holds, values } = verdict(text);
         assert_eq!((holds, values), (false, vec![None]));
+    }
+    // What does not depend on it is known.
+    for (text, holds) in [
+        ("count(vcpu == 15) == 0 or max(latency where vcpu == 15) < 1s", true),
+        ("not (count(vcpu == 15) > 0 and max(latency where vcpu == 15) < 1s)", true),
+        ("count(vcpu == 15) == 0 and max(latency where vcpu == 15) < 1s", false),
+        ("not (count(vcpu == 15) == 0 and max(latency where vcpu == 15) < 1s)", false),
+    ] {
+        assert_eq!(verdict(text).holds, holds, "{text}");
     }
 }
 
@@ -112,6 +121,9 @@ fn errors_say_where_and_what() {
         "max(latency) < 50K",
         "max(latency) in 1..2",
         "count() == many",
+        "p99(latency where kind == ipi-sent) < 50us",
+        "max(ipi.target) < 3",
+        "count() < 105%",
         "count() == 1 count() == 2",
         "count() == 1 and",
         "(count() == 1",

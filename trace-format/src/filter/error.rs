@@ -67,7 +67,8 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     known
         .into_iter()
         .map(|known| (likely(known), known))
-        .filter(|(d, _)| *d <= most)
+        // Something of it must be right.
+        .filter(|(d, _)| *d <= most && *d < name.chars().count())
         .min()
         .map(|(_, known)| known)
 }

@@ -139,7 +139,7 @@ fn sign(input: &mut Input<'_>) -> Parsed<Token> {
     .parse_next(input)
 }
 
-/// Digits, perhaps a fraction, perhaps a unit: what it means is found later, where there is a place to complain about.
+/// Digits, perhaps a fraction, perhaps a unit or a per cent sign: what it means is found later, where there is a place to complain about.
 fn number(input: &mut Input<'_>) -> Parsed<Token> {
     let digits = |input: &mut Input<'_>| {
         take_while(0.., |c: char| c.is_ascii_alphanumeric() || c == '_').void().parse_next(input)
@@ -151,6 +151,7 @@ fn number(input: &mut Input<'_>) -> Parsed<Token> {
         fraction,
         opt(one_of(['\u{b5}', '\u{3bc}'])),
         take_while(0.., |c: char| c.is_ascii_alphabetic()),
+        opt('%'),
     )
         .take()
         .map(|text: &str| Token::Number(text.to_owned()))

@@ -30,7 +30,7 @@ pub(crate) mod lexer;
 mod prune;
 mod selection;
 pub(crate) mod syntax;
-mod table;
+pub(crate) mod table;
 mod value;
 
 use std::fmt;
@@ -44,7 +44,7 @@ pub use selection::Selection;
 pub use value::{Type, Value};
 
 use self::check::Rule;
-use crate::event::Event;
+use crate::event::{Event, Kind};
 use crate::{Header, Summary};
 
 /// The longest filter, in bytes. A filter may come from elsewhere than its user, a client or a file.
@@ -92,6 +92,11 @@ impl Filter {
     #[must_use]
     pub fn may_match(&self, block: &Summary) -> bool {
         prune::possible(&self.rule, block).yes
+    }
+
+    /// Whether an event of one of these kinds can match. False is certain.
+    pub(crate) fn is_possible(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| prune::possible_of_kind(&self.rule, *kind).yes)
     }
 
     /// Whether every event matches, because it says nothing.

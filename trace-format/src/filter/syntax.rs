@@ -65,6 +65,57 @@ pub(crate) struct Literal {
     pub(crate) at: Range<usize>,
 }
 
+impl<T> Tree<T> {
+    /// What is joined, in the order of the text.
+    pub(crate) fn leaves(&self) -> Vec<&T> {
+        let mut found = Vec::new();
+        self.collect(&mut found);
+        found
+    }
+
+    fn collect<'t>(&'t self, found: &mut Vec<&'t T>) {
+        match self {
+            Self::And(left, right) | Self::Or(left, right) => {
+                left.collect(found);
+                right.collect(found);
+            }
+            Self::Not(of) => of.collect(found),
+            Self::Leaf(leaf) => found.push(leaf),
+        }
+    }
+
+    /// The same tree of what `make` makes of each leaf.
+    pub(crate) fn try_map<U, E>(&self, make: &mut impl FnMut(&T) -> Result<U, E>) -> Result<Tree<U>, E> {
+        Ok(match self {
+            Self::Or(left, right) => Tree::Or(Box::new(left.try_map(make)?), Box::new(right.try_map(make)?)),
+            Self::And(left, right) => {
+                Tree::And(Box::new(left.try_map(make)?), Box::new(right.try_map(make)?))
+            }
+            Self::Not(of) => Tree::Not(Box::new(of.try_map(make)?)),
+            Self::Leaf(leaf) => Tree::Leaf(make(leaf)?),
+        })
+    }
+
+    /// Whether all of it is true, if `is_true` tells for each leaf, or may not know. It is asked about all of them, in their
+    /// order. `and` and `or` know what they know: false and anything is false.
+    pub(crate) fn decide(&self, is_true: &mut impl FnMut(&T) -> Option<bool>) -> Option<bool> {
+        match self {
+            Self::Leaf(leaf) => is_true(leaf),
+            Self::Not(of) => of.decide(is_true).map(|truth| !truth),
+            Self::And(left, right) => match (left.decide(is_true), right.decide(is_true)) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            },
+            Self::Or(left, right) => match (left.decide(is_true), right.decide(is_true)) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            },
+        }
+    }
+}
+
 // Where something is written is not part of what it is.
 impl PartialEq for Word {
     fn eq(&self, other: &Self) -> bool {

@@ -53,7 +53,7 @@ const KINDS: Names = Names::Choice(
 );
 
 /// A kind's name in filters. Three of [`Kind::name`] would say too little: there, `ipi` is all that belongs to one.
-pub(super) const fn kind_name(kind: Kind) -> &'static str {
+pub(crate) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Trap => "trap-entry",
         Kind::Ipi => "ipi-sent",

@@ -23,6 +23,7 @@
 pub mod analysis;
 pub mod assertion;
 pub mod describe;
+pub mod diff;
 mod error;
 pub mod event;
 pub mod export;

@@ -70,6 +70,11 @@ impl Durations {
         Some(self.histogram.value_at_quantile(quantile).clamp(min, max))
     }
 
+    /// Spans that are alike to 0.1 % and how many there are of each, the shortest first.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.histogram.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
+    }
+
     /// The distribution; `None` if there are no spans.
     #[must_use]
     pub fn quantiles(&self) -> Option<Quantiles> {

@@ -22,7 +22,9 @@ use std::cmp::Ordering;
 use std::str::FromStr;
 
 pub use aggregate::{Aggregate, Amount};
+pub(crate) use check::amounts;
 pub use check::{Verdict, check};
+pub(crate) use syntax::{WrittenAmount, compared, written_amount};
 
 use crate::filter::FilterError;
 use crate::filter::lexer::Operator;
@@ -110,7 +112,7 @@ impl FromStr for Assertion {
 }
 
 /// Whether `operator` is true of what compares like this.
-const fn accepts(operator: Operator, order: Ordering) -> bool {
+pub(crate) const fn accepts(operator: Operator, order: Ordering) -> bool {
     match operator {
         Operator::Equal => order.is_eq(),
         Operator::NotEqual => order.is_ne(),

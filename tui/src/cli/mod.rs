@@ -1,6 +1,7 @@
 //! The command line: one module for each way to use a trace or a guest.
 
 mod assert;
+mod diff;
 mod display;
 mod doctor;
 mod events;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Events(arguments)) => events::events(&arguments),
         Some(Command::Slice(arguments)) => slice::cut(&arguments),
         Some(Command::Assert(arguments)) => assert::assert(&arguments),
+        Some(Command::Diff(arguments)) => diff::diff(&arguments),
         Some(Command::Filter) => offline::filter(),
         Some(Command::Export(arguments)) => export::export(&arguments),
         Some(Command::Screen(arguments)) => display::screen(&arguments),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::assert::Assert;
+use super::diff::Diff;
 use super::events::Events;
 use super::guest::GuestOptions;
 use super::report::Report;
@@ -68,6 +69,14 @@ pub enum Command {
     ///
     /// All are checked in one pass, and the exit code is 1 if one does not hold.
     Assert(Assert),
+    /// Compare two traces: what changed, by how much, and where two runs of one guest part ways
+    ///
+    /// A change is a difference of at least the threshold that is more than noise: with p < 0.01, after Holm's correction for
+    /// all that is compared. Counts: a binomial test. Times: the Mann-Whitney test of all values, and a binomial test of how
+    /// the longest hundredth is divided. These know the noise within the runs, not that from one run to another. Steps are what
+    /// each vCPU did by itself: exits for ports, memory, MSRs and hypercalls, traps, IPIs, marks; not when, with which data,
+    /// or while it handled an interrupt.
+    Diff(Diff),
     /// Explain the language of --filter and list its fields
     #[command(override_help = trace_format::filter::documentation())]
     Filter,

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::event::Payload;
 use crate::format::summary::Summary;
-use crate::{Damage, Error, Reader};
+use crate::{Damage, DamageKind, Error, Reader};
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -55,19 +56,23 @@ pub fn verify(reader: &mut Reader) -> Result<Verification, Error> {
             found.out_of_order += u64::from(time < last);
             last = time;
         }
-        let mut actual = Summary { first_event: declared.first_event, ..Summary::default() };
-        block.known().for_each(|(_, event)| actual.add(event));
-        found.events += u64::from(actual.count);
-        found.lost = found.lost.saturating_add(actual.lost);
-        // With events that this version does not know, only the times can be compared.
-        let whole = actual.count == declared.count;
-        let times = (block.times().next(), block.times().last());
-        let agrees = times == (Some(declared.first_time), Some(declared.last_time));
-        found.wrong_summaries += u64::from(!agrees || whole && actual != *declared);
+        found.events += (block.len() - block.unknown()) as u64;
+        for (_, event) in block.known() {
+            if let Payload::Lost(lost) = &event.payload {
+                found.lost = found.lost.saturating_add(lost.count);
+            }
+        }
+        found.wrong_summaries += u64::from(!declared.describes(&block));
     }
     found.unknown_events = reader.unknown_events();
     found.unknown_frames = reader.unknown_frames();
     found.finished = reader.is_finished();
     found.damage = reader.damage();
+    if let Some(torn) = reader.torn_block()? {
+        let tail = found.damage.iter_mut().rev().find(|damage| damage.kind == DamageKind::TornTail);
+        if let Some(damage) = tail {
+            damage.events_lost = Some(torn.end() - reader.len());
+        }
+    }
     Ok(found)
 }

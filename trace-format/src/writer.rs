@@ -6,6 +6,7 @@ use crate::event::{Event, MACHINE};
 use crate::format::block::BlockWriter;
 use crate::format::index::{self, Entry};
 use crate::format::section::Packer;
+use crate::format::summary::Summary;
 use crate::format::{self, MAX_VCPU, frame, head};
 use crate::{Error, Header};
 
@@ -79,6 +80,19 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Appends a block as it is in another trace, under the numbers that come next here. The body is one that this
+    /// version can decode with the summary.
+    pub(crate) fn append_block(&mut self, summary: &Summary, body: &[u8]) -> Result<(), Error> {
+        self.flush()?;
+        if summary.first_time < self.last_time {
+            return Err(Error::OutOfOrder { time: summary.first_time, last: self.last_time });
+        }
+        let summary = Summary { first_event: self.events(), ..*summary };
+        self.block = BlockWriter::new(summary.end());
+        self.last_time = summary.last_time;
+        self.write_block(summary, body)
+    }
+
     /// Closes the current block, so that a reader sees every event appended so far. Costs next to nothing if there
     /// are none since the last time.
     ///
@@ -124,10 +138,21 @@ impl<W: Write> Writer<W> {
     }
 
     fn close_block(&mut self) -> Result<(), Error> {
-        let summary =
-            self.block.close(&mut self.packer, &mut self.body).inspect_err(|_| self.broken = true)?;
+        let mut body = std::mem::take(&mut self.body);
+        let written = match self.block.close(&mut self.packer, &mut body) {
+            Ok(summary) => self.write_block(summary, &body),
+            Err(error) => {
+                self.broken = true;
+                Err(error)
+            }
+        };
+        self.body = body;
+        written
+    }
+
+    fn write_block(&mut self, summary: Summary, body: &[u8]) -> Result<(), Error> {
         self.frame.clear();
-        frame::put(&mut self.frame, frame::kind::BLOCK, &summary.to_bytes(), &self.body);
+        frame::put(&mut self.frame, frame::kind::BLOCK, &summary.to_bytes(), body);
         let entry = Entry { offset: self.bytes, length: self.frame.len() as u32, summary };
         self.write_frame()?;
         self.entries.push(entry);

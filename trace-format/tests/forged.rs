@@ -4,10 +4,18 @@
 //! checksums and zstd.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use peak_alloc::PeakAlloc;
 use trace_format::describe::Line;
 use trace_format::event::{AddressSpace, Counter, Exit, ExitReason, Marker, Output, Payload, Text};
 use trace_format::header::Symbol;
-use trace_format::{Event, Header, Reader, Report, Writer, verify};
+use trace_format::{Event, Header, Reader, Report, Writer, repair, verify};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// What all tests of this program together may take, bytes. The most that a trace may ask for is a symbol table of
+/// 32 MiB, its names, and an entry for each; the bombs below are of 256 MiB.
+const MEMORY: usize = 160 << 20;
 
 const PROLOGUE: usize = 16;
 const HEAD: usize = 20;
@@ -150,8 +158,16 @@ fn read_all(bytes: Vec<u8>) -> Option<usize> {
     }
     let end = reader.len();
     let _back = reader.backward(end).count();
-    drop(verify(&mut reader));
     drop(Report::of(&mut reader));
+    let (repaired, done) = repair(&mut reader, Vec::new()).unwrap();
+    let mut reader = Reader::from_bytes(repaired).unwrap();
+    let found = verify(&mut reader).unwrap();
+    assert!(found.is_sound() && found.finished, "repaired, but {found:?}");
+    assert_eq!(found.events + found.unknown_events, done.events + done.gaps);
+    if done.disordered_blocks == 0 {
+        assert_eq!(found.events, events.len() as u64 + done.gaps);
+    }
+    assert!(HEAP.peak_usage() < MEMORY, "{} bytes of memory", HEAP.peak_usage());
     Some(events.len())
 }
 
@@ -218,34 +234,145 @@ fn forged_content_is_damage_at_most() {
     assert!(less > 1000, "{less} of 4000 changes reached a block");
 }
 
-/// 256 MiB of zeros in 24 KiB, declared as what they are or as what is allowed.
+/// Every byte of every section and summary, one at a time.
+#[test]
+fn every_byte_behind_a_checksum_is_damage_at_most() {
+    let whole = trace();
+    let frames = take_apart(&whole);
+    let mut less = 0;
+    for frame in 0..frames.len() {
+        // Three blocks are alike.
+        if frame > 1 && frames[frame].kind == frames[1].kind {
+            continue;
+        }
+        let sections = frames[frame].sections.iter().map(|section| section.content.len());
+        let lengths: Vec<usize> = sections.chain([frames[frame].summary.len()]).collect();
+        for (part, length) in lengths.into_iter().enumerate() {
+            for at in 0..length {
+                for flip in [0x01, 0x80, 0xff] {
+                    let mut forged = frames.clone();
+                    match forged[frame].sections.get_mut(part) {
+                        Some(section) => section.content[at] ^= flip,
+                        None => forged[frame].summary[at] ^= flip,
+                    }
+                    let events = read_all(put_together(&whole[..PROLOGUE], &forged)).unwrap();
+                    // Its block may be gone, or an event in it be none that is known. One that claims the numbers of the
+                    // blocks behind it takes their place.
+                    let least = if part < frames[frame].sections.len() { 200 } else { 0 };
+                    assert!((least..=300).contains(&events), "frame {frame} part {part} byte {at}: {events}");
+                    less += u32::from(events < 300);
+                }
+            }
+        }
+    }
+    assert!(less > 100, "{less} changes were seen");
+}
+
+/// Every section there is: its frame, and its place in it.
+fn places(frames: &[Frame]) -> Vec<(usize, usize)> {
+    let sections = |frame: usize| (0..frames[frame].sections.len()).map(move |section| (frame, section));
+    (0..frames.len()).flat_map(sections).collect()
+}
+
+/// A block whose head is wrong about it is written anew, one in which time goes back is left out.
+#[test]
+fn a_repair_believes_events_and_not_what_heads_say_of_them() {
+    let whole = trace();
+    let repaired = |summary_byte: usize| {
+        let mut forged = take_apart(&whole);
+        forged[2].summary[summary_byte] ^= 1;
+        let mut reader = Reader::from_bytes(put_together(&whole[..PROLOGUE], &forged)).unwrap();
+        assert!(!verify(&mut reader).unwrap().is_sound());
+        let (bytes, done) = repair(&mut reader, Vec::new()).unwrap();
+        let mut reader = Reader::from_bytes(bytes).unwrap();
+        assert!(verify(&mut reader).unwrap().is_sound());
+        let events: Vec<Event> = reader.forward(0).map(|event| event.unwrap().1).collect();
+        (events, done)
+    };
+    // The kinds of events.
+    let (events, done) = repaired(32);
+    assert!(events.into_iter().eq((0..300).map(event)));
+    assert_eq!((done.copied_blocks, done.rewritten_blocks, done.lost), (2, 1, 0));
+    // The time of the first event, from which all others count: 65 us earlier, which is before the last block ends.
+    let (events, done) = repaired(10);
+    assert_eq!((done.disordered_blocks, done.lost), (1, 100));
+    assert_eq!(events.len(), 201);
+}
+
+/// A section that unpacks to `length` bytes, all of them `byte`, and says that it unpacks to `declared`.
+fn bomb(id: u8, byte: u8, length: usize, declared: u64) -> Section {
+    let mut content = Vec::new();
+    let mut encoder = zstd::stream::write::Encoder::new(&mut content, 1).unwrap();
+    let piece = vec![byte; 1 << 16];
+    for _ in 0..length / piece.len() {
+        std::io::Write::write_all(&mut encoder, &piece).unwrap();
+    }
+    encoder.finish().unwrap();
+    Section { id, method: 1, declared: Some(declared), content }
+}
+
+/// 256 MiB in 24 KiB instead of any section of any frame, declared as what they are or as what is allowed.
 #[test]
 fn a_section_that_unpacks_to_more_than_it_may_is_damage() {
     let whole = trace();
-    let mut bomb = Vec::new();
-    {
-        let mut encoder = zstd::stream::write::Encoder::new(&mut bomb, 1).unwrap();
-        let zeros = vec![0; 1 << 20];
-        for _ in 0..256 {
-            std::io::Write::write_all(&mut encoder, &zeros).unwrap();
-        }
-        encoder.finish().unwrap();
-    }
-    for declared in [1 << 20, 256 << 20, u64::from(u32::MAX), u64::MAX] {
-        for frame in [0, 1] {
-            let mut frames = take_apart(&whole);
-            frames[frame].sections[0] = Section {
-                method: 1,
-                declared: Some(declared),
-                content: bomb.clone(),
-                ..frames[frame].sections[0].clone()
-            };
-            let events = read_all(put_together(&whole[..PROLOGUE], &frames));
-            // The header is not needed to read events.
-            let expected = if frame == 0 { 300 } else { 200 };
-            assert_eq!(events, Some(expected), "frame {frame} declares {declared} bytes");
+    let frames = take_apart(&whole);
+    let bombs = [1 << 20, 32 << 20, 256 << 20, u64::from(u32::MAX), u64::MAX]
+        .map(|declared| bomb(0, 0, 256 << 20, declared));
+    for (frame, section) in places(&frames) {
+        for bomb in &bombs {
+            let mut forged = frames.clone();
+            let id = forged[frame].sections[section].id;
+            forged[frame].sections[section] = Section { id, ..bomb.clone() };
+            let events = read_all(put_together(&whole[..PROLOGUE], &forged));
+            // Header and index are not needed to read events.
+            let expected = if (1..=3).contains(&frame) { 200 } else { 300 };
+            assert_eq!(events, Some(expected), "frame {frame} section {id} declares {:?}", bomb.declared);
         }
     }
+}
+
+/// Sections that unpack to no more than they may, of what takes most memory for its bytes: empty strings.
+#[test]
+fn a_section_of_empty_things_takes_little_memory() {
+    let whole = trace();
+    let frames = take_apart(&whole);
+    for length in [64 << 10, 1 << 20, 32 << 20] {
+        for (frame, section) in places(&frames) {
+            for byte in [0, 1, 0x7f] {
+                let mut forged = frames.clone();
+                let id = forged[frame].sections[section].id;
+                // Enough of them that the length of a list does not end it.
+                let mut content = vec![0xff, 0xff, 0xff, 0x0f];
+                content.resize(length, byte);
+                forged[frame].sections[section] = Section {
+                    id,
+                    method: 1,
+                    declared: Some(length as u64),
+                    content: zstd::bulk::compress(&content, 1).unwrap(),
+                };
+                assert!(read_all(put_together(&whole[..PROLOGUE], &forged)).is_some());
+            }
+        }
+    }
+}
+
+/// An index of ever the same block is longer than any trace.
+#[test]
+fn an_index_without_an_end_is_none() {
+    let whole = trace();
+    let frames = take_apart(&whole);
+    let index = frames.len() - 2;
+    let Section { id, content, .. } = &frames[index].sections[0];
+    let (length, entries) = content.split_first().unwrap();
+    let mut many = vec![*length];
+    for _ in 0..20_000 {
+        many.extend(&entries[..usize::from(*length)]);
+    }
+    let content = zstd::bulk::compress(&many, 1).unwrap();
+    let section = Section { id: *id, method: 1, declared: Some(many.len() as u64), content };
+    let mut forged = frames.clone();
+    forged[index].sections = vec![section; 1000];
+    assert_eq!(read_all(put_together(&whole[..PROLOGUE], &forged)), Some(300));
 }
 
 struct Random(u64);

@@ -2,7 +2,7 @@
 
 use super::lane::{LaneReader, LaneWriter};
 use super::payload::Encoder;
-use super::section::{Content, Packer, Section, Unpacker};
+use super::section::{Content, Packer, Section, Seen, Unpacker};
 use super::summary::{Summary, vcpu_bit};
 use super::{MAX_BLOCK_EVENTS, MAX_BLOCK_SECTION, Malformed, varint};
 use crate::Error;
@@ -197,8 +197,10 @@ impl BlockReader {
         out: &mut Decoded,
     ) -> Result<(), Malformed> {
         self.sections.iter_mut().for_each(Vec::clear);
+        let mut seen = Seen::default();
         while !body.is_empty() {
             let section = Section::take(&mut body)?;
+            seen.once(&section)?;
             // Sections of later versions are skipped.
             if let Some(content) = self.sections.get_mut(usize::from(section.id)) {
                 self.unpacker.unpack(&section, MAX_BLOCK_SECTION, content)?;

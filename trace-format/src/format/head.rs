@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::section::{Content, Packer, Section, Unpacker};
-use super::{MAX_HEADER_SECTION, MAX_NOT_SEEN, MAX_SYMBOLS, Malformed, varint};
+use super::section::{Content, Packer, Section, Seen, Unpacker};
+use super::{MAX_FACTS, MAX_NOT_SEEN, MAX_SYMBOL_TABLE, MAX_SYMBOLS, Malformed, varint};
 use crate::Error;
 use crate::header::{Fact, Header, Symbols};
 
@@ -62,8 +62,8 @@ pub(crate) fn encode(header: &Header, packer: &mut Packer) -> Result<Vec<u8>, Er
         let address = super::payload::delta(address, &mut last);
         symbols = postcard::to_extend(&Entry { address, size, name }, symbols).map_err(encode)?;
     }
-    check("size of the header", facts.len(), MAX_HEADER_SECTION)?;
-    check("size of the symbol table", symbols.len(), MAX_HEADER_SECTION)?;
+    check("size of the header", facts.len(), MAX_FACTS)?;
+    check("size of the symbol table", symbols.len(), MAX_SYMBOL_TABLE)?;
     let not_seen = match header.not_seen.as_slice() {
         [] => Vec::new(),
         sentences => postcard::to_stdvec(sentences).map_err(encode)?,
@@ -88,17 +88,19 @@ fn check(what: &'static str, size: usize, limit: u32) -> Result<(), Error> {
 pub(crate) fn decode(mut body: &[u8], unpacker: &mut Unpacker) -> Result<Header, Malformed> {
     let mut header = Header::default();
     let mut raw = Vec::new();
+    let mut seen = Seen::default();
     while !body.is_empty() {
         let section = Section::take(&mut body)?;
+        seen.once(&section)?;
         match section.id {
             id::FACTS => {
-                unpacker.unpack(&section, MAX_HEADER_SECTION, &mut raw)?;
+                unpacker.unpack(&section, MAX_FACTS, &mut raw)?;
                 let facts: Facts =
                     postcard::take_from_bytes(&raw).map_err(|_| Malformed("facts of the header"))?.0;
                 header = header_of(facts, header.symbols, header.not_seen);
             }
             id::SYMBOLS => {
-                unpacker.unpack(&section, MAX_HEADER_SECTION, &mut raw)?;
+                unpacker.unpack(&section, MAX_SYMBOL_TABLE, &mut raw)?;
                 header.symbols = symbols(&raw)?;
             }
             id::NOT_SEEN => {

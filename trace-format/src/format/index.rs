@@ -1,6 +1,6 @@
 //! The footer: where every block is, and the mark that a trace is complete.
 
-use super::section::{Content, Packer, Section, Unpacker};
+use super::section::{Content, Packer, Section, Seen, Unpacker};
 use super::summary::{self, Summary};
 use super::{Malformed, frame, varint};
 use crate::Error;
@@ -81,15 +81,18 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Appends the entries in the body of an index frame to `entries`.
+/// Appends the entries in the body of an index frame to `entries`, which then has no more than `most`.
 pub(crate) fn decode(
     mut body: &[u8],
     unpacker: &mut Unpacker,
     entries: &mut Vec<Entry>,
+    most: u64,
 ) -> Result<(), Malformed> {
     const MALFORMED: Malformed = Malformed("index");
+    let mut seen = Seen::default();
     while !body.is_empty() {
         let section = Section::take(&mut body)?;
+        seen.once(&section)?;
         if section.id != ID {
             continue;
         }
@@ -99,6 +102,9 @@ pub(crate) fn decode(
         // Entries say how long they are, so that a later version can append fields.
         let size = varint::take_u32(&mut raw).filter(|&n| n as usize >= ENTRY).ok_or(MALFORMED)?;
         for mut entry in raw.chunks(size as usize) {
+            if entries.len() as u64 >= most {
+                return Err(MALFORMED);
+            }
             let offset = take_u64(&mut entry).ok_or(MALFORMED)?;
             let (&length, summary) = entry.split_first_chunk().ok_or(MALFORMED)?;
             let summary = Summary::parse(summary).ok_or(MALFORMED)?;

@@ -27,8 +27,10 @@ pub(crate) const MAX_VCPU: u8 = 62;
 pub(crate) const MAX_BLOCK_EVENTS: u32 = 1 << 16;
 /// The most bytes of a section of a block, decompressed.
 pub(crate) const MAX_BLOCK_SECTION: u32 = 1 << 20;
-/// The most bytes of a section of the header frame, decompressed.
-pub(crate) const MAX_HEADER_SECTION: u32 = 32 << 20;
+/// The most bytes of the header's facts, decompressed. A byte can be an empty string, which takes 24 bytes of memory.
+pub(crate) const MAX_FACTS: u32 = 1 << 20;
+/// The most bytes of the symbol table in the header, decompressed.
+pub(crate) const MAX_SYMBOL_TABLE: u32 = 32 << 20;
 /// The most bytes of the section of the header that tells what is not seen, decompressed.
 pub(crate) const MAX_NOT_SEEN: u32 = 64 << 10;
 /// The most symbols in a header.

@@ -108,6 +108,22 @@ impl<'a> Section<'a> {
     }
 }
 
+/// The sections of a body so far. Each may be there once: unpacking one over and over would be work without end.
+#[derive(Default)]
+pub(crate) struct Seen([u64; 4]);
+
+impl Seen {
+    /// Takes note of `section`.
+    pub(crate) fn once(&mut self, section: &Section<'_>) -> Result<(), Malformed> {
+        let (word, bit) = (&mut self.0[usize::from(section.id / 64)], 1 << (section.id % 64));
+        if *word & bit != 0 {
+            return Err(Malformed("section is there twice"));
+        }
+        *word |= bit;
+        Ok(())
+    }
+}
+
 /// Decompresses sections.
 pub(crate) struct Unpacker {
     zstd: Decompressor<'static>,

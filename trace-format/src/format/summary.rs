@@ -1,5 +1,6 @@
 //! What a block's head tells without decoding it.
 
+use super::block::Decoded;
 use crate::event::{Event, Kind, MACHINE, Payload};
 
 /// Length of an encoded summary.
@@ -41,6 +42,20 @@ impl Summary {
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.first_event.saturating_add(self.count as u64)
+    }
+
+    /// Whether this is what a writer says of `block`. With events that this version does not know only the times can be
+    /// compared.
+    pub(crate) fn describes(&self, block: &Decoded) -> bool {
+        let mut actual = Self { first_event: self.first_event, ..Self::default() };
+        block.known().for_each(|(_, event)| actual.add(event));
+        let times = (block.times().next(), block.times().last());
+        times == (Some(self.first_time), Some(self.last_time)) && (block.unknown() != 0 || actual == *self)
+    }
+
+    /// The highest vCPU present; `None` if there is only the machine.
+    pub(crate) fn highest_vcpu(&self) -> Option<u8> {
+        (0..=super::MAX_VCPU).rev().find(|&vcpu| self.has_vcpu(vcpu))
     }
 
     /// Takes `event` in.

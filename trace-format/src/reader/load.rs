@@ -34,6 +34,12 @@ impl Loader {
         let decoded = self.decoder.decode(&entry.summary, body, out);
         Ok(decoded.map_err(|malformed| DamageKind::Malformed(malformed.0)))
     }
+
+    /// The body of the block at `entry`; `None` if its checksum is wrong.
+    pub(super) fn body(&mut self, source: &Source, entry: &Entry) -> Result<Option<&[u8]>, Error> {
+        source.read_vec(entry.offset, entry.length as usize, &mut self.buffer)?;
+        Ok(body_of(&self.buffer, frame::kind::BLOCK, entry))
+    }
 }
 
 /// The body of the frame of `kind` in `bytes`, if it is the intact one that `entry` means.

@@ -6,6 +6,7 @@ mod iter;
 mod load;
 mod open;
 mod parallel;
+mod salvage;
 mod scan;
 mod slide;
 mod source;
@@ -48,6 +49,8 @@ pub struct Reader {
     /// Length of the file when it was last looked at.
     length: u64,
     finished: bool,
+    /// How many event numbers there are by the end of the trace.
+    promised: Option<u64>,
     damage: Vec<Damage>,
     unknown_frames: u64,
     unknown_events: u64,

@@ -47,6 +47,7 @@ impl Reader {
             at: PROLOGUE as u64,
             astray: None,
             finished: false,
+            promised: None,
             damage: Vec::new(),
             unknown_frames: 0,
             unknown_events: 0,
@@ -108,7 +109,7 @@ impl Reader {
                 self.report(0, PROLOGUE as u64, DamageKind::Prologue);
                 Ok(())
             }
-            Found::Torn | Found::Nothing => Err(Error::NotATrace),
+            Found::Torn(_) | Found::Nothing => Err(Error::NotATrace),
         }
     }
 
@@ -145,6 +146,7 @@ impl Reader {
         self.blocks = entries.into_iter().map(|entry| Block { entry, state: State::Unread }).collect();
         self.at = self.length;
         self.finished = true;
+        self.promised = Some(finish.events);
         Ok(true)
     }
 
@@ -155,12 +157,14 @@ impl Reader {
         end: u64,
         entries: &mut Vec<Entry>,
     ) -> Result<Option<()>, Error> {
+        // No more blocks than there is room for, whatever the index unpacks to.
+        let most = finish.blocks.min(self.length / HEAD as u64);
         let mut at = finish.index;
         while at < end {
             let Found::Frame(frame) = scan::frame_at(&self.source, at, end)? else { return Ok(None) };
             if frame.head.kind == frame::kind::INDEX
                 && (self.read_body(at, &frame)?.is_none()
-                    || index::decode(&self.buffer, &mut self.unpacker, entries).is_err())
+                    || index::decode(&self.buffer, &mut self.unpacker, entries, most).is_err())
             {
                 return Ok(None);
             }
@@ -196,7 +200,7 @@ impl Reader {
             }
             // Something is wrong, unless this is merely the end of a file that is being written. A frame further on
             // tells; without one the next poll looks again.
-            let torn = matches!(found, Found::Torn);
+            let torn = matches!(found, Found::Torn(_));
             let from = if self.astray.is_some() { self.at } else { self.at + 1 };
             match scan::next_frame(&self.source, from, self.length)? {
                 Ok(next) => {
@@ -233,6 +237,7 @@ impl Reader {
             frame::kind::FINISH => {
                 if let Some(finish) = Finish::parse(&frame.summary) {
                     self.expect(offset, finish.events);
+                    self.promised = Some(finish.events);
                 }
                 self.finished = true;
             }

@@ -8,8 +8,8 @@ use crate::format::frame::{HEAD, Head, SYNC};
 pub(super) enum Found {
     /// A frame with an intact head, whose body is there.
     Frame(Frame),
-    /// Not yet enough bytes to tell, or a frame whose body is not all there.
-    Torn,
+    /// Not yet enough bytes to tell, or a frame whose body is not all there; then this is its intact head.
+    Torn(Option<Frame>),
     /// No frame.
     Nothing,
 }
@@ -26,22 +26,20 @@ pub(super) fn frame_at(source: &Source, offset: u64, length: u64) -> Result<Foun
     let there = source.read(offset, &mut bytes)?;
     if there < HEAD {
         let sync = there.min(SYNC.len());
-        return Ok(if bytes[..sync] == SYNC[..sync] { Found::Torn } else { Found::Nothing });
+        return Ok(if bytes[..sync] == SYNC[..sync] { Found::Torn(None) } else { Found::Nothing });
     }
     let Some(head) = Head::parse(&bytes) else { return Ok(Found::Nothing) };
     let mut summary = Vec::new();
     source.read_vec(offset + HEAD as u64, head.summary.into(), &mut summary)?;
     if summary.len() < head.summary.into() {
-        return Ok(Found::Torn);
+        return Ok(Found::Torn(None));
     }
     if !head.is_intact(&summary) {
         return Ok(Found::Nothing);
     }
-    Ok(if head.length() > length.saturating_sub(offset) {
-        Found::Torn
-    } else {
-        Found::Frame(Frame { head, summary })
-    })
+    let frame = Frame { head, summary };
+    let whole = frame.head.length() <= length.saturating_sub(offset);
+    Ok(if whole { Found::Frame(frame) } else { Found::Torn(Some(frame)) })
 }
 
 /// The first offset from `from` on where a whole frame is; if there is none, where to go on when the file has grown.
@@ -57,7 +55,7 @@ pub(super) fn next_frame(source: &Source, from: u64, length: u64) -> Result<Resu
             let candidate = at + (searched + n) as u64;
             match frame_at(source, candidate, length)? {
                 Found::Frame(_) => return Ok(Ok(candidate)),
-                Found::Torn => torn = torn.or(Some(candidate)),
+                Found::Torn(_) => torn = torn.or(Some(candidate)),
                 Found::Nothing => {}
             }
             searched += n + 1;

@@ -2,6 +2,7 @@
 
 mod assert;
 mod diff;
+mod check;
 mod display;
 mod doctor;
 mod events;
@@ -72,7 +73,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Export(arguments)) => export::export(&arguments),
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),
-        Some(Command::Check(arguments)) => offline::check(&arguments),
+        Some(Command::Check(arguments)) => check::check(&arguments),
         Some(Command::Guests) => doctor::guests(),
         Some(Command::Doctor(arguments)) => doctor::doctor(&arguments),
     }

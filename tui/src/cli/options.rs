@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::assert::Assert;
 use super::diff::Diff;
+use super::check::Check;
 use super::events::Events;
 use super::guest::GuestOptions;
 use super::report::Report;
@@ -94,8 +95,9 @@ pub enum Command {
     Console(Console),
     /// Read all of a trace and say whether it is intact
     ///
-    /// Every block is decoded. What is damaged is listed, and the exit code is 4.
-    Check(TraceFile),
+    /// Every block is decoded. What is damaged is listed, and the exit code is 4. What is intact can be written as a new
+    /// trace with '--repair'.
+    Check(Check),
     /// List the built-in guests
     Guests,
     /// Say what this host's KVM can and cannot do
@@ -168,13 +170,6 @@ pub struct Console {
     /// Write the bytes as the guest did; not to a terminal
     #[arg(long)]
     pub raw: bool,
-}
-
-/// `check`.
-#[derive(Args, Debug)]
-pub struct TraceFile {
-    /// The trace
-    pub file: PathBuf,
 }
 
 /// `doctor`.

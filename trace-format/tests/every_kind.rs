@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use trace_format::event::{
     Access, Actor, AddressSpace, Counter, Data, Debugger, DeliveryMode, Exit, ExitReason, Fixup, FixupKind,
-    HostMapping, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Level, Lost, LostReason, MACHINE, Marker,
-    MsrDirection, Output, PageTableWrite, PagingMode, Permissions, Reclaim, Refault, ResetBy, Screen,
-    Shorthand, Slide, StopReason, Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause, WalkFault,
-    WalkOutcome,
+    Hardware, HostMapping, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Isa, Level, Lost, LostReason,
+    MACHINE, Marker, MsrDirection, Output, PageTableWrite, PagingMode, Permissions, Reclaim, Refault,
+    ResetBy, Screen, Shorthand, Slide, StopReason, Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause,
+    WalkFault, WalkOutcome,
 };
 use trace_format::{Event, Header, Kind, Payload, Reader, Writer};
 
@@ -74,6 +74,12 @@ fn reason() -> impl Strategy<Value = ExitReason> {
         any::<u32>().prop_map(|flags| ExitReason::Notify { flags }),
         any::<u32>().prop_map(|number| ExitReason::Foreign { number }),
         any::<u32>().prop_map(|number| ExitReason::Unlisted { number }),
+        (any::<bool>(), any::<[u32; 3]>(), any::<[u64; 2]>(), option::of(number())).prop_map(
+            |(intel, [code, interrupt, error_code], [info1, info2], gpa)| {
+                let isa = if intel { Isa::Vmx } else { Isa::Svm };
+                ExitReason::Hardware(Hardware { isa, code, info1, info2, interrupt, error_code, gpa })
+            }
+        ),
     ];
     prop_oneof![
         io.clone().prop_map(|(port, size, count, data)| ExitReason::IoIn { port, size, count, data }),
@@ -201,6 +207,8 @@ fn interrupt() -> impl Strategy<Value = Payload> {
         any::<u8>().prop_map(|line| IrqSource::Pic { line }),
         Just(IrqSource::SelfIpi),
         Just(IrqSource::Nmi),
+        Just(IrqSource::Msi),
+        Just(IrqSource::Unknown),
     ];
     prop_oneof![
         (number(), number(), any::<u8>(), mode, shorthand, any::<u16>()).prop_map(

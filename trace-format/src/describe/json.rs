@@ -255,6 +255,15 @@ impl<M: SerializeMap> Object<'_, M> {
             }
             ExitReason::HyperV { kind } | ExitReason::Xen { kind } => self.put("event", kind),
             ExitReason::Notify { flags } => self.hex("flags", (*flags).into()),
+            ExitReason::Hardware(exit) => {
+                self.put("isa", exit.isa.name())?;
+                self.hex("code", exit.code.into())?;
+                self.hex("info1", exit.info1)?;
+                self.hex("info2", exit.info2)?;
+                self.hex("interrupt", exit.interrupt.into())?;
+                self.hex("error_code", exit.error_code.into())?;
+                self.put("gpa", &exit.gpa.map(Hex))
+            }
             ExitReason::Foreign { number } | ExitReason::Unlisted { number } => {
                 self.put("exit_number", number)
             }

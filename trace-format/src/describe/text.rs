@@ -4,9 +4,9 @@ use std::fmt::{self, Formatter};
 
 use super::{Code, Escaped, Span};
 use crate::event::{
-    Access, Debugger, DeliveryMode, Exit, ExitReason, FixupKind, Ipi, IrqSource, LostReason, Marker,
-    MsrDirection, Payload, Permissions, Screen, Shorthand, Trap, TrapReturn, VcpuState, Walk, WalkCause,
-    WalkOutcome, vector_name,
+    Access, Debugger, DeliveryMode, Exit, ExitReason, FixupKind, Hardware, Ipi, IrqSource, LostReason,
+    Marker, MsrDirection, Payload, Permissions, Screen, Shorthand, Trap, TrapReturn, VcpuState, Walk,
+    WalkCause, WalkOutcome, vector_name,
 };
 use crate::header::Header;
 use crate::screen::character;
@@ -142,6 +142,7 @@ fn reason(reason: &ExitReason, header: &Header, f: &mut Formatter<'_>) -> fmt::R
         ExitReason::HyperV { kind } | ExitReason::Xen { kind } => write!(f, " {kind}"),
         ExitReason::Notify { flags } => write!(f, " flags {flags:#x}"),
         ExitReason::Foreign { number } | ExitReason::Unlisted { number } => write!(f, " ({number})"),
+        ExitReason::Hardware(exit) => hardware(exit, f),
         ExitReason::Halt
         | ExitReason::Shutdown
         | ExitReason::InterruptWindow
@@ -152,6 +153,25 @@ fn reason(reason: &ExitReason, header: &Header, f: &mut Formatter<'_>) -> fmt::R
         | ExitReason::BusLock
         | ExitReason::Watchdog => Ok(()),
     }
+}
+
+fn hardware(exit: &Hardware, f: &mut Formatter<'_>) -> fmt::Result {
+    if exit.name() == exit.isa.name() || exit.code != exit.basic() {
+        write!(f, " {:#x}", exit.code)?;
+    }
+    if let Some(gpa) = exit.gpa {
+        write!(f, " gpa {gpa:#x}")?;
+    }
+    if exit.info1 != 0 || exit.info2 != 0 {
+        write!(f, " info {:#x} {:#x}", exit.info1, exit.info2)?;
+    }
+    if exit.interrupt != 0 {
+        write!(f, " interrupt {:#x}", exit.interrupt)?;
+    }
+    if exit.error_code != 0 {
+        write!(f, " error code {:#x}", exit.error_code)?;
+    }
+    Ok(())
 }
 
 fn trap(trap: &Trap, header: &Header, f: &mut Formatter<'_>) -> fmt::Result {
@@ -327,6 +347,8 @@ impl fmt::Display for IrqSource {
             Self::Pic { line } => write!(f, "pic-{line}"),
             Self::SelfIpi => f.write_str("self-ipi"),
             Self::Nmi => f.write_str("nmi"),
+            Self::Msi => f.write_str("msi"),
+            Self::Unknown => f.write_str("unknown"),
         }
     }
 }

@@ -3,6 +3,8 @@
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
+use super::hardware::{self, Hardware};
+
 /// The guest left guest mode and the monitor dealt with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -105,6 +107,9 @@ pub enum ExitReason {
     /// A number that this program's kernel header does not name.
     #[allow(missing_docs)]
     Unlisted { number: u32 },
+    /// An exit that KVM dealt with, or whose details nothing tells, as the hardware numbers it. A monitor never sees one;
+    /// recordings of the host do.
+    Hardware(Hardware),
 }
 
 /// Which way an MSR access went.
@@ -146,7 +151,28 @@ pub const FOREIGN_EXITS: [(u32, &str); 17] = [
     (42, "arm-ldst64b"),
 ];
 
+/// The names of what a monitor sees.
+#[rustfmt::skip]
+const KVM: [&str; 31] = [
+    "io-in", "io-out", "mmio-read", "mmio-write", "rdmsr", "wrmsr", "hypercall", "hlt", "shutdown",
+    "internal-error", "fail-entry", "debug", "probe", "interrupt-window", "interrupted", "set-tpr",
+    "tpr-access", "ioapic-eoi", "system-event", "memory-fault", "unknown", "exception", "nmi", "hyper-v",
+    "xen", "dirty-ring-full", "bus-lock", "notify", "watchdog", "foreign", "unlisted",
+];
+
 impl ExitReason {
+    /// Every [`Self::name`] but those of [`FOREIGN_EXITS`], which are `foreign` here: what a monitor sees, then what the hardware
+    /// has besides.
+    pub const NAMES: [&'static str; 198] = {
+        let mut names = [""; 198];
+        let mut n = 0;
+        while n < names.len() {
+            names[n] = if n < KVM.len() { KVM[n] } else { hardware::NAMES[n - KVM.len()] };
+            n += 1;
+        }
+        names
+    };
+
     /// The name used in reports, filters and JSON.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -184,6 +210,7 @@ impl ExitReason {
                 FOREIGN_EXITS.iter().find(|(n, _)| n == number).map_or("foreign", |(_, name)| name)
             }
             Self::Unlisted { .. } => "unlisted",
+            Self::Hardware(hardware) => hardware.name(),
         }
     }
 }

@@ -111,6 +111,10 @@ pub enum IrqSource {
     },
     SelfIpi,
     Nmi,
+    /// A message of a device.
+    Msi,
+    /// The recording does not tell.
+    Unknown,
 }
 
 impl IrqSource {
@@ -125,6 +129,8 @@ impl IrqSource {
             Self::Pic { .. } => "pic",
             Self::SelfIpi => "self-ipi",
             Self::Nmi => "nmi",
+            Self::Msi => "msi",
+            Self::Unknown => "unknown",
         }
     }
 }

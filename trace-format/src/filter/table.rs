@@ -63,39 +63,7 @@ pub(crate) const fn kind_name(kind: Kind) -> &'static str {
 }
 
 const REASONS: Names = Names::Choice(
-    &[
-        "io-in",
-        "io-out",
-        "mmio-read",
-        "mmio-write",
-        "rdmsr",
-        "wrmsr",
-        "hypercall",
-        "hlt",
-        "shutdown",
-        "internal-error",
-        "fail-entry",
-        "debug",
-        "probe",
-        "interrupt-window",
-        "interrupted",
-        "set-tpr",
-        "tpr-access",
-        "ioapic-eoi",
-        "system-event",
-        "memory-fault",
-        "unknown",
-        "exception",
-        "nmi",
-        "hyper-v",
-        "xen",
-        "dirty-ring-full",
-        "bus-lock",
-        "notify",
-        "watchdog",
-        "foreign",
-        "unlisted",
-    ],
+    &ExitReason::NAMES,
     &[("io", &["io-in", "io-out"]), ("mmio", &["mmio-read", "mmio-write"]), ("msr", &["rdmsr", "wrmsr"])],
 );
 
@@ -116,8 +84,10 @@ const MODES: Names = Names::Choice(
     &[],
 );
 const SHORTHANDS: Names = Names::Choice(&["none", "self", "all", "others"], &[]);
-const SOURCES: Names =
-    Names::Choice(&["lapic-timer", "lapic-error", "lapic-lint", "ioapic", "pic", "self-ipi", "nmi"], &[]);
+const SOURCES: Names = Names::Choice(
+    &["lapic-timer", "lapic-error", "lapic-lint", "ioapic", "pic", "self-ipi", "nmi", "msi", "unknown"],
+    &[],
+);
 const CAUSES: Names = Names::Choice(&["page-fault", "probe", "debugger", "user"], &[]);
 const OUTCOMES: Names = Names::Choice(
     &[

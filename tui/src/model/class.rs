@@ -1,6 +1,6 @@
 //! What the timeline tells apart by colour.
 
-use trace_format::event::{ExitReason, Payload};
+use trace_format::event::{ExitReason, Hardware, Payload};
 
 /// A group of events that share a colour and a letter in the timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Class {
     Debug,
     /// The monitor or the host interrupted the vCPU, or it asked for a window.
     Interrupted,
+    /// Guest physical memory that the host must map first: EPT violations, nested page faults.
+    Memory,
     /// Any other exit: what ends a run, or what a guest rarely does.
     OtherExit,
     /// Traps and their returns.
@@ -33,7 +35,7 @@ pub enum Class {
 
 impl Class {
     /// Every class, exits first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Io,
         Self::Mmio,
         Self::Msr,
@@ -41,6 +43,7 @@ impl Class {
         Self::Hypercall,
         Self::Debug,
         Self::Interrupted,
+        Self::Memory,
         Self::OtherExit,
         Self::Trap,
         Self::Ipi,
@@ -49,7 +52,7 @@ impl Class {
     ];
 
     /// The classes of exits are the first so many of [`Self::ALL`].
-    pub const EXITS: usize = 8;
+    pub const EXITS: usize = 9;
 
     /// The class of an event.
     #[must_use]
@@ -76,6 +79,23 @@ impl Class {
             }
             ExitReason::Debug { .. } | ExitReason::Probe { .. } => Self::Debug,
             ExitReason::InterruptWindow | ExitReason::Interrupted => Self::Interrupted,
+            ExitReason::MemoryFault { .. } => Self::Memory,
+            ExitReason::Hardware(exit) => Self::of_hardware(exit),
+            _ => Self::OtherExit,
+        }
+    }
+
+    fn of_hardware(exit: &Hardware) -> Self {
+        match exit.name() {
+            "io-instruction" => Self::Io,
+            "ept-misconfig" => Self::Mmio,
+            "msr-read" | "msr-write" | "msr-access" | "msr-read-imm" | "msr-write-imm" => Self::Msr,
+            "hlt" | "idle-hlt" | "mwait-instruction" | "mwait" => Self::Halt,
+            "vmcall" | "vmmcall" => Self::Hypercall,
+            "monitor-trap-flag" | "dr-access" | "db-exception" | "bp-exception" => Self::Debug,
+            "external-interrupt" | "interrupt-window" | "virtual-interrupt" | "nmi-window" | "nmi"
+            | "preemption-timer" => Self::Interrupted,
+            "ept-violation" | "npf" | "pml-full" => Self::Memory,
             _ => Self::OtherExit,
         }
     }
@@ -91,6 +111,7 @@ impl Class {
             Self::Hypercall => 'y',
             Self::Debug => 'd',
             Self::Interrupted => 'w',
+            Self::Memory => 'e',
             Self::OtherExit => 'x',
             Self::Trap => 't',
             Self::Ipi => 'p',
@@ -110,6 +131,7 @@ impl Class {
             Self::Hypercall => "hypercall",
             Self::Debug => "debug",
             Self::Interrupted => "window",
+            Self::Memory => "memory",
             Self::OtherExit => "other",
             Self::Trap => "trap",
             Self::Ipi => "ipi",

@@ -220,6 +220,18 @@ fn exit(fields: &mut Fields<'_>, exit: &Exit) {
         }
         ExitReason::HyperV { kind } | ExitReason::Xen { kind } => fields.field("kind", kind.to_string()),
         ExitReason::Notify { flags } => fields.hex("flags", u64::from(*flags)),
+        ExitReason::Hardware(exit) => {
+            fields.field("code", format!("{} {:#x}", exit.isa.name(), exit.code));
+            if let Some(gpa) = exit.gpa {
+                fields.field("address", format!("{} (gpa)", address(gpa)));
+            }
+            fields.hex("info 1", exit.info1);
+            fields.hex("info 2", exit.info2);
+            if exit.interrupt != 0 {
+                fields.hex("interrupt", u64::from(exit.interrupt));
+                fields.hex("error code", u64::from(exit.error_code));
+            }
+        }
         ExitReason::Foreign { number } | ExitReason::Unlisted { number } => {
             fields.field("number", number.to_string());
         }
@@ -325,5 +337,7 @@ fn irq_source(source: IrqSource) -> String {
         IrqSource::Pic { line } => format!("8259 line {line}"),
         IrqSource::SelfIpi => "self IPI".into(),
         IrqSource::Nmi => "NMI".into(),
+        IrqSource::Msi => "MSI".into(),
+        IrqSource::Unknown => "not known".into(),
     }
 }

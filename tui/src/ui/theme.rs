@@ -81,6 +81,7 @@ impl Theme {
             Class::Hypercall => Color::LightGreen,
             Class::Debug => Color::LightBlue,
             Class::Interrupted => Color::Gray,
+            Class::Memory => Color::LightYellow,
             Class::OtherExit => Color::Red,
             Class::Trap => Color::Green,
             Class::Ipi => Color::LightMagenta,

@@ -1,7 +1,7 @@
 //! Numbers for the event model's small enumerations, as they are in files.
 
 use crate::event::{
-    Actor, DeliveryMode, FixupKind, LostReason, PagingMode, ResetBy, Shorthand, TrapClass, WalkCause,
+    Actor, DeliveryMode, FixupKind, Isa, LostReason, PagingMode, ResetBy, Shorthand, TrapClass, WalkCause,
     WalkFault,
 };
 
@@ -39,6 +39,7 @@ codes! {
         Fixed = 0, LowestPriority = 1, Smi = 2, Reserved = 3, Nmi = 4, Init = 5, StartUp = 6, InitDeassert = 7,
     }
     FixupKind { Syscall = 0, Breakpoint = 1, Instruction = 2 }
+    Isa { Vmx = 0, Svm = 1 }
     LostReason { RingFull = 0, Damage = 1 }
     PagingMode { Off = 0, Bits32 = 1, Pae = 2, FourLevel = 3, FiveLevel = 4 }
     // 0 is what traces of before the others had.

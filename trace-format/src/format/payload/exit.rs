@@ -3,8 +3,9 @@
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
+use super::code::Code;
 use super::{Encoded, Encoder, Malformed, Times, delta, quick, take, undelta};
-use crate::event::{Exit, ExitReason, MsrDirection, Payload};
+use crate::event::{Exit, ExitReason, Hardware, Isa, MsrDirection, Payload};
 
 mod tag {
     pub(super) const IO_IN: u8 = 128;
@@ -38,6 +39,7 @@ mod tag {
     pub(super) const FOREIGN: u8 = 156;
     pub(super) const UNLISTED: u8 = 157;
     pub(super) const PROBE: u8 = 158;
+    pub(super) const HARDWARE: u8 = 159;
 }
 
 /// Exits of one reason on one vCPU resemble each other.
@@ -151,6 +153,19 @@ quick! {
     Msr { address: signed, data: signed, reason: number, failed: truth }
 }
 
+#[derive(Serialize, Deserialize)]
+struct HardwareExit {
+    isa: u8,
+    code: u32,
+    info1: u64,
+    /// From the last.
+    info2: i64,
+    interrupt: u32,
+    error_code: u32,
+    /// From the last that had one.
+    gpa: Option<i64>,
+}
+
 pub(super) fn tag_of(reason: &ExitReason) -> u8 {
     match reason {
         ExitReason::IoIn { .. } => tag::IO_IN,
@@ -184,6 +199,7 @@ pub(super) fn tag_of(reason: &ExitReason) -> u8 {
         ExitReason::Watchdog => tag::WATCHDOG,
         ExitReason::Foreign { .. } => tag::FOREIGN,
         ExitReason::Unlisted { .. } => tag::UNLISTED,
+        ExitReason::Hardware(_) => tag::HARDWARE,
     }
 }
 
@@ -228,6 +244,15 @@ pub(super) fn encode(exit: &Exit, deltas: &mut Deltas, e: &mut Encoder) -> Encod
         ExitReason::HyperV { kind } | ExitReason::Xen { kind } => e.put(&kind),
         ExitReason::Notify { flags } => e.put(&flags),
         ExitReason::Foreign { number } | ExitReason::Unlisted { number } => e.put(&number),
+        ExitReason::Hardware(ref exit) => e.put(&HardwareExit {
+            isa: exit.isa.code(),
+            code: exit.code,
+            info1: exit.info1,
+            info2: delta(exit.info2, &mut last.data),
+            interrupt: exit.interrupt,
+            error_code: exit.error_code,
+            gpa: exit.gpa.map(|gpa| delta(gpa, address)),
+        }),
         ExitReason::Halt
         | ExitReason::Shutdown
         | ExitReason::InterruptWindow
@@ -249,7 +274,7 @@ pub(super) fn decode(
     deltas: &mut Deltas,
     out: &mut Payload,
 ) -> Result<bool, Malformed> {
-    if !(tag::IO_IN..=tag::PROBE).contains(&tag) {
+    if !(tag::IO_IN..=tag::HARDWARE).contains(&tag) {
         return Ok(false);
     }
     let bytes = &mut bytes;
@@ -289,6 +314,14 @@ pub(super) fn decode(
         tag::PROBE => {
             let pc = quick::signed(bytes)?;
             put(ExitReason::Probe { pc: rip.wrapping_add(pc as u64) });
+        }
+        tag::HARDWARE => {
+            let v: HardwareExit = take(bytes)?;
+            let info2 = undelta(v.info2, &mut last.data);
+            let gpa = v.gpa.map(|gpa| undelta(gpa, &mut last.address));
+            let Some(isa) = Isa::from_code(v.isa) else { return Ok(false) };
+            let HardwareExit { code, info1, interrupt, error_code, .. } = v;
+            put(ExitReason::Hardware(Hardware { isa, code, info1, info2, interrupt, error_code, gpa }));
         }
         _ => match decode_rarer(tag, bytes, rip)? {
             Some(reason) => put(reason),

@@ -55,6 +55,8 @@ mod source {
     pub(super) const PIC: u8 = 4;
     pub(super) const SELF_IPI: u8 = 5;
     pub(super) const NMI: u8 = 6;
+    pub(super) const MSI: u8 = 7;
+    pub(super) const UNKNOWN: u8 = 8;
 }
 
 pub(super) fn encode_ipi(ipi: &Ipi, id: &mut u64, e: &mut Encoder) -> Encoded {
@@ -116,6 +118,8 @@ pub(super) fn encode_irq(source: IrqSource, vector: u8, e: &mut Encoder) -> Enco
         IrqSource::Pic { line } => (source::PIC, line),
         IrqSource::SelfIpi => (source::SELF_IPI, 0),
         IrqSource::Nmi => (source::NMI, 0),
+        IrqSource::Msi => (source::MSI, 0),
+        IrqSource::Unknown => (source::UNKNOWN, 0),
     };
     e.put(&Interrupt { source, pin, vector })
 }
@@ -140,6 +144,8 @@ fn decode_interrupt(mut bytes: &[u8]) -> Result<(Option<IrqSource>, u8), Malform
         source::PIC => Some(IrqSource::Pic { line: v.pin }),
         source::SELF_IPI => Some(IrqSource::SelfIpi),
         source::NMI => Some(IrqSource::Nmi),
+        source::MSI => Some(IrqSource::Msi),
+        source::UNKNOWN => Some(IrqSource::Unknown),
         _ => None,
     };
     Ok((source, v.vector))

@@ -30,6 +30,7 @@ pub mod export;
 pub mod filter;
 mod format;
 pub mod header;
+pub mod import;
 pub mod reader;
 mod repair;
 pub mod screen;

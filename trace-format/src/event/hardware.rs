@@ -60,7 +60,7 @@ impl Hardware {
     #[must_use]
     pub fn name(&self) -> &'static str {
         let code = self.basic();
-        let table = table(self.isa);
+        let table = reasons(self.isa);
         match table.binary_search_by_key(&code, |reason| reason.0).ok().and_then(|at| table.get(at)) {
             Some((_, name, _)) => name,
             None => self.isa.name(),
@@ -69,7 +69,7 @@ impl Hardware {
 }
 
 /// Every reason of `isa`, by code.
-pub(crate) const fn table(isa: Isa) -> &'static [Reason] {
+pub(crate) const fn reasons(isa: Isa) -> &'static [Reason] {
     match isa {
         Isa::Vmx => &VMX,
         Isa::Svm => &SVM,
@@ -304,8 +304,8 @@ mod tests {
     #[test]
     fn tables_are_in_order_and_their_names_are_listed() {
         for isa in [Isa::Vmx, Isa::Svm] {
-            assert!(table(isa).is_sorted_by(|a, b| a.0 < b.0));
-            for &(code, name, _) in table(isa) {
+            assert!(reasons(isa).is_sorted_by(|a, b| a.0 < b.0));
+            for &(code, name, _) in reasons(isa) {
                 let hardware =
                     Hardware { isa, code, info1: 0, info2: 0, interrupt: 0, error_code: 0, gpa: None };
                 assert_eq!(hardware.name(), name);

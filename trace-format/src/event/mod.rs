@@ -16,6 +16,7 @@ mod walk;
 
 pub use console::{Counter, Marker, Output, Text};
 pub use exit::{Data, Exit, ExitReason, FOREIGN_EXITS, MsrDirection};
+pub(crate) use hardware::reasons;
 pub use hardware::{Hardware, Isa};
 pub use interrupt::{DeliveryMode, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Shorthand};
 pub use memory::{AddressSpace, PageTableWrite, Reclaim, Refault};

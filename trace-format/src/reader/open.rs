@@ -29,6 +29,15 @@ impl Reader {
         Self::new(Source::File(file))
     }
 
+    /// Opens the trace in `file`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_file(file: File) -> Result<Self, Error> {
+        Self::new(Source::File(file))
+    }
+
     /// Opens the trace in `bytes`: a `Vec`, or a `&'static [u8]` of one that is compiled in.
     ///
     /// # Errors

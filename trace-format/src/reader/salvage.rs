@@ -1,10 +1,12 @@
 //! What a repair needs of a trace beyond its events.
 
+use std::io::Write;
+
 use super::Reader;
 use super::scan::{self, Found};
-use crate::Error;
 use crate::format::frame;
 use crate::format::summary::Summary;
+use crate::{Error, Writer};
 
 impl Reader {
     /// Whether the trace has an intact header.
@@ -22,6 +24,17 @@ impl Reader {
         let Some(block) = self.blocks.get(index) else { return Ok(None) };
         let entry = block.entry;
         self.loader.body(&self.source, &entry)
+    }
+
+    /// Appends every intact block to `writer`, as it is.
+    pub(crate) fn copy_to<W: Write>(&mut self, writer: &mut Writer<W>) -> Result<(), Error> {
+        for index in 0..self.blocks.len() {
+            let summary = self.blocks.get(index).map(|block| block.entry.summary);
+            if let (Some(summary), Some(body)) = (summary, self.block_body(index)?) {
+                writer.append_block(&summary, body)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the head of a block says whose body is cut off by the end of the file.

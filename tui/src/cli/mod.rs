@@ -9,6 +9,7 @@ mod events;
 mod export;
 mod failure;
 mod guest;
+mod import;
 mod new_file;
 mod offline;
 mod options;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),
         Some(Command::Check(arguments)) => check::check(&arguments),
+        Some(Command::Import(arguments)) => import::import_recording(&arguments),
         Some(Command::Guests) => doctor::guests(),
         Some(Command::Doctor(arguments)) => doctor::doctor(&arguments),
     }

@@ -10,6 +10,7 @@ use super::diff::Diff;
 use super::check::Check;
 use super::events::Events;
 use super::guest::GuestOptions;
+use super::import::Import;
 use super::report::Report;
 use super::slice::Slice;
 
@@ -98,6 +99,12 @@ pub enum Command {
     /// Every block is decoded. What is damaged is listed, and the exit code is 4. What is intact can be written as a new
     /// trace with '--repair'.
     Check(Check),
+    /// Make a trace of a recording of a host's KVM: text of perf script or trace-cmd report
+    ///
+    /// For recordings of any machine under KVM with the events kvm:*. The trace has exits with their times, IPIs and
+    /// interrupts, and says what the recording does not tell. Lines that are not understood are counted, and the first of
+    /// them shown.
+    Import(Import),
     /// List the built-in guests
     Guests,
     /// Say what this host's KVM can and cannot do

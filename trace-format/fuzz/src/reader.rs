@@ -47,7 +47,8 @@ fn read(bytes: Vec<u8>) {
     if found.unknown_events == 0 && done.gaps == 0 {
         let mut writer = Writer::new(Vec::new(), &header).expect("a header that was read");
         events.iter().for_each(|(_, event)| writer.append(event).expect("an event that was read"));
-        let mut reader = Reader::from_bytes(writer.finish().expect("memory can be written to")).expect("a trace");
+        let mut reader =
+            Reader::from_bytes(writer.finish().expect("memory can be written to")).expect("a trace");
         let again = reader.forward(0).map(|each| each.expect("bytes in memory can be read").1);
         assert!(again.eq(events.into_iter().map(|(_, event)| event)));
     }

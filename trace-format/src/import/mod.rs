@@ -332,12 +332,13 @@ impl<W: Write> Import<W> {
     }
 
     fn ignore(&mut self, what: &[u8]) {
-        let name = String::from_utf8_lossy(what);
+        // Cut before it is looked up, so that names that begin alike are counted as one.
+        let name: String = String::from_utf8_lossy(what).chars().take(EXAMPLE).collect();
         let ignored = &mut self.found.ignored;
         let room = ignored.len() < NAMES;
-        match ignored.get_mut(name.as_ref()) {
+        match ignored.get_mut(&name) {
             Some(count) => *count += 1,
-            None if room => drop(ignored.insert(name.chars().take(EXAMPLE).collect(), 1)),
+            None if room => drop(ignored.insert(name, 1)),
             None => *ignored.entry("others".to_owned()).or_default() += 1,
         }
     }

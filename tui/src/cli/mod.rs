@@ -1,8 +1,8 @@
 //! The command line: one module for each way to use a trace or a guest.
 
 mod assert;
-mod diff;
 mod check;
+mod diff;
 mod display;
 mod doctor;
 mod events;

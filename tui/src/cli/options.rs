@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::assert::Assert;
-use super::diff::Diff;
 use super::check::Check;
+use super::diff::Diff;
 use super::events::Events;
 use super::guest::GuestOptions;
 use super::import::Import;

@@ -3,16 +3,15 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::Path;
 use std::process::Stdio;
 
 use trace_format::event::{MACHINE, Screen};
 use trace_format::{Event, Header, Payload, Writer};
 use vmscope_tests::program;
+use vmscope_tests::replays;
 
 fn replay(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays").join(name);
-    path.to_str().unwrap().to_owned()
+    replays::named(name).to_str().unwrap().to_owned()
 }
 
 #[test]

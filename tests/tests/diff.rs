@@ -2,29 +2,22 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::path::Path;
 
 use vmscope_tests::program;
+use vmscope_tests::replays;
 
 fn replay(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays").join(name).with_extension("vmt");
-    path.to_str().unwrap().to_owned()
+    replays::named(name).to_str().unwrap().to_owned()
 }
 
-fn replays() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let traces = paths.filter(|path| path.extension().is_some_and(|e| e == "vmt"));
-    let mut names: Vec<String> =
-        traces.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
-    names.sort();
-    assert!(names.len() >= 7, "{names:?}");
-    names
+/// The names of all.
+fn names() -> Vec<String> {
+    replays::all().iter().map(|path| replays::name(path).to_owned()).collect()
 }
 
 #[test]
 fn each_trace_is_like_itself() {
-    for name in replays() {
+    for name in names() {
         let trace = replay(&name);
         let said = program::expect(0, &["diff", &trace, &trace, "--fail-if", "changed or parted"]);
         insta::assert_snapshot!(format!("{name}-itself"), said);
@@ -34,7 +27,7 @@ fn each_trace_is_like_itself() {
 /// Others are no runs of the same guest: their differences are what there is to see.
 #[test]
 fn each_trace_differs_from_the_next() {
-    let names = replays();
+    let names = names();
     for (a, b) in names.iter().zip(names.iter().cycle().skip(1)) {
         let said = program::expect(0, &["diff", &replay(a), &replay(b), "--top", "8"]);
         insta::assert_snapshot!(format!("{a}-{b}"), said);

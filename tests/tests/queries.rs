@@ -2,27 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use trace_format::{Reader, verify};
 use vmscope_tests::program;
-
-fn replays() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");
-    let paths = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "vmt")).collect();
-    found.sort();
-    assert!(found.len() >= 7, "{}: {found:?}", folder.display());
-    found
-}
-
-fn name(path: &Path) -> &str {
-    path.file_stem().and_then(|stem| stem.to_str()).unwrap()
-}
+use vmscope_tests::replays::{self, name};
 
 fn replay(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays").join(name);
-    path.to_str().unwrap().to_owned()
+    replays::named(name).to_str().unwrap().to_owned()
 }
 
 /// The first lines, and how many there are.
@@ -33,7 +19,7 @@ fn beginning(text: &str) -> String {
 
 #[test]
 fn events_of_every_replay_by_filters_and_columns() {
-    for path in replays() {
+    for path in replays::all() {
         let trace = path.to_str().unwrap();
         let filtered = |filter: &str| beginning(&program::expect(0, &["events", trace, "--filter", filter]));
         let slow = filtered("kind == exit and latency > 20us and exit.reason not in {probe, hlt}");
@@ -82,7 +68,7 @@ fn a_slice_of_every_replay_is_a_trace() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("slice.vmt");
     let out = out.to_str().unwrap();
-    for path in replays() {
+    for path in replays::all() {
         let trace = path.to_str().unwrap();
         let filter = "kind in {exit, ipi} and vcpu == 0";
         drop(program::expect(0, &["slice", trace, "--filter", filter, "-o", out]));
@@ -127,7 +113,7 @@ fn the_filter_language_is_explained() {
 
 #[test]
 fn assertions_hold_or_not_on_every_replay() {
-    for path in replays() {
+    for path in replays::all() {
         let trace = path.to_str().unwrap();
         let all = program::run(&[
             "assert",
@@ -175,7 +161,7 @@ fn assertions_are_for_scripts() {
 
 #[test]
 fn reports_by_field_and_time() {
-    for path in replays() {
+    for path in replays::all() {
         let trace = path.to_str().unwrap();
         let by = |field: &str| program::expect(0, &["report", trace, "--by", field, "--top", "4"]);
         let filtered = ["report", trace, "--filter", "vcpu == 0 and kind in {exit, trap}", "--top", "3"];

@@ -2,21 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use vmscope_tests::program;
-
-fn replays() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");
-    let mut found: Vec<PathBuf> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "vmt"))
-        .collect();
-    found.sort();
-    assert!(found.len() >= 7, "{}: {found:?}", folder.display());
-    found
-}
+use vmscope_tests::replays::{self, name};
 
 /// What is said when `bytes` are repaired; the new trace is checked and reported on.
 fn repaired(bytes: &[u8]) -> String {
@@ -35,8 +23,8 @@ fn repaired(bytes: &[u8]) -> String {
 
 #[test]
 fn what_is_intact_of_each_is_kept_and_the_rest_named() {
-    for path in replays() {
-        let name = path.file_stem().and_then(|s| s.to_str()).unwrap();
+    for path in replays::all() {
+        let name = name(&path);
         let whole = fs::read(&path).unwrap();
         assert!(repaired(&whole).contains("intact, finished"), "{name}");
         // In the last block; there is an index behind it.
@@ -53,7 +41,7 @@ fn what_is_intact_of_each_is_kept_and_the_rest_named() {
 fn a_trace_is_never_repaired_in_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.vmt");
-    fs::copy(&replays()[0], &path).unwrap();
+    fs::copy(&replays::all()[0], &path).unwrap();
     let before = fs::read(&path).unwrap();
     let name = path.to_str().unwrap();
     let same =

@@ -2,35 +2,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use ratatui::layout::Size;
 use trace_format::{Reader, Report, verify};
 use vmscope::app::action::Action;
 use vmscope::app::{App, Focus, Settings};
 use vmscope::ui;
+use vmscope_tests::replays::{self, name};
 
 const SIZES: [Size; 2] = [Size::new(80, 24), Size::new(160, 50)];
 
-fn replays() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays");
-    let mut found: Vec<PathBuf> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "vmt"))
-        .collect();
-    found.sort();
-    assert!(found.len() >= 7, "{}: {found:?}", folder.display());
-    found
-}
-
-fn name(path: &Path) -> &str {
-    path.file_stem().and_then(|s| s.to_str()).unwrap()
-}
-
 #[test]
 fn each_is_intact_small_and_described() {
-    for path in replays() {
+    for path in replays::all() {
         let found = verify(&mut Reader::open(&path).unwrap()).unwrap();
         assert!(found.is_sound() && found.finished && found.lost == 0, "{}: {found:?}", path.display());
         let header = Reader::open(&path).unwrap().header().clone();
@@ -45,7 +29,7 @@ fn each_is_intact_small_and_described() {
 
 #[test]
 fn each_report_is_as_it_was() {
-    for path in replays() {
+    for path in replays::all() {
         let report = Report::of(&mut Reader::open(&path).unwrap()).unwrap();
         insta::assert_snapshot!(format!("{}-report", name(&path)), report.text());
         let json = serde_json::to_string_pretty(&report).unwrap();
@@ -55,7 +39,7 @@ fn each_report_is_as_it_was() {
 
 #[test]
 fn each_pane_is_as_it_was() {
-    for path in replays() {
+    for path in replays::all() {
         for size in SIZES {
             for focus in Focus::ALL {
                 let mut app = App::new(Reader::open(&path).unwrap(), Settings::plain());

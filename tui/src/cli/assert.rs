@@ -10,7 +10,6 @@ use trace_format::describe::Span;
 use trace_format::{Reader, assertion};
 
 use super::failure::{Code, Failure};
-use super::offline::warn_of_damage;
 use super::output;
 
 /// What is claimed of which trace.
@@ -49,7 +48,7 @@ pub(super) fn assert(arguments: &Assert) -> Result<Code, Failure> {
         }
     }
     out.flush()?;
-    warn_of_damage(&reader)?;
+    output::warn_of_damage(&reader)?;
     // What could not be read may be what the assertion is about.
     let damaged = !reader.damage().is_empty();
     Ok(match (all_hold, damaged) {

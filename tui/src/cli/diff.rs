@@ -8,7 +8,6 @@ use trace_format::diff::{self, Condition, Options};
 use trace_format::{Reader, diff::Diff as Difference};
 
 use super::failure::{Code, Failure};
-use super::offline::warn_of_damage;
 use super::output;
 use super::selection::SelectionOptions;
 
@@ -75,8 +74,8 @@ pub(super) fn diff(arguments: &Diff) -> Result<Code, Failure> {
         }
     }
     out.flush()?;
-    warn_of_damage(&a)?;
-    warn_of_damage(&b)?;
+    output::warn_of_damage(&a)?;
+    output::warn_of_damage(&b)?;
     let damaged = !a.damage().is_empty() || !b.damage().is_empty();
     Ok(match judgement {
         // What could not be read may be what the condition is about.

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use trace_format::{Kind, Payload, Reader};
 
 use super::failure::{Code, Failure};
-use super::{offline, options, output};
+use super::{options, output};
 use crate::model::screen::At;
 use crate::ui::text;
 
@@ -34,13 +34,13 @@ pub(super) fn screen(arguments: &options::Screen) -> Result<Code, Failure> {
         let ever = reader.blocks().any(|block| block.has_kind(Kind::Screen));
         let until = if ever { "until then" } else { "(vmscope console prints what it wrote elsewhere)" };
         output::error(&format_args!("the guest wrote nothing to its text screen {until}"))?;
-        offline::warn_of_damage(&reader)?;
+        output::warn_of_damage(&reader)?;
         return Ok(Code::Failed);
     }
     let mut out = output::out();
     out.write_all(at.screen().text().as_bytes())?;
     out.flush()?;
-    offline::warn_of_damage(&reader)
+    output::warn_of_damage(&reader)
 }
 
 /// `vmscope console`.
@@ -73,7 +73,7 @@ pub(super) fn console(arguments: &options::Console) -> Result<Code, Failure> {
     }
     escape.finish(&mut out)?;
     out.flush()?;
-    offline::warn_of_damage(&reader)
+    output::warn_of_damage(&reader)
 }
 
 /// Makes text of bytes that come in pieces.

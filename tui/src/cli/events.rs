@@ -13,7 +13,6 @@ use trace_format::reader::BlockEvents;
 use trace_format::{Header, Reader};
 
 use super::failure::{Code, Failure};
-use super::offline::warn_of_damage;
 use super::output;
 use super::selection::SelectionOptions;
 
@@ -83,7 +82,7 @@ pub(super) fn events(arguments: &Events) -> Result<Code, Failure> {
         result?;
     }
     out.flush()?;
-    warn_of_damage(&reader)
+    output::warn_of_damage(&reader)
 }
 
 fn columns(arguments: &Events) -> Vec<&'static Field> {

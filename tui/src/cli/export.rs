@@ -12,7 +12,7 @@ use trace_format::filter::{Field, Filter};
 use super::events::known_field;
 use super::failure::{Code, Failure};
 use super::new_file::NewFile;
-use super::{offline, output};
+use super::output;
 use crate::ui::text;
 
 /// `export`.
@@ -75,7 +75,7 @@ pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
             output::progress(&format_args!("{events} events written to {}", path.display()))?;
         }
     }
-    offline::warn_of_damage(&reader)
+    output::warn_of_damage(&reader)
 }
 
 fn write(

@@ -11,7 +11,6 @@ mod failure;
 mod guest;
 mod import;
 mod new_file;
-mod offline;
 mod options;
 mod output;
 mod replay;
@@ -70,7 +69,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Slice(arguments)) => slice::cut(&arguments),
         Some(Command::Assert(arguments)) => assert::assert(&arguments),
         Some(Command::Diff(arguments)) => diff::diff(&arguments),
-        Some(Command::Filter) => offline::filter(),
+        Some(Command::Filter) => selection::explain(),
         Some(Command::Export(arguments)) => export::export(&arguments),
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),

@@ -3,6 +3,9 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write, stderr, stdout};
 
+use trace_format::Reader;
+
+use super::failure::{Code, Failure};
 use crate::ui::text;
 
 /// Standard output with a buffer; to be flushed at the end, so that errors are seen.
@@ -28,4 +31,12 @@ pub(super) fn error(message: &dyn Display) -> io::Result<()> {
 /// Writes a line about how it goes to standard error, so that standard output has nothing but the result.
 pub(super) fn progress(message: &dyn Display) -> io::Result<()> {
     writeln!(stderr(), "{}", text::escape(&message.to_string()))
+}
+
+/// Says on standard error what could not be read of a trace.
+pub(super) fn warn_of_damage(reader: &Reader) -> Result<Code, Failure> {
+    for damage in reader.damage() {
+        error(&damage)?;
+    }
+    Ok(Code::Done)
 }

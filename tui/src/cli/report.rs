@@ -11,7 +11,6 @@ use trace_format::filter::Field;
 use trace_format::{Reader, Report as Whole};
 
 use super::failure::{Code, Failure};
-use super::offline::warn_of_damage;
 use super::selection::SelectionOptions;
 use super::{events, output};
 
@@ -55,7 +54,7 @@ pub(super) fn report(arguments: &Report) -> Result<Code, Failure> {
             write(&report, arguments.json)?;
         }
     }
-    warn_of_damage(&reader)
+    output::warn_of_damage(&reader)
 }
 
 /// Writes the report of a trace.

@@ -1,10 +1,14 @@
 //! Which part of a trace a command is about.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
 use trace_format::Filter;
-use trace_format::filter::Selection;
+use trace_format::filter::{Selection, documentation};
+
+use super::failure::{Code, Failure};
+use super::output;
 
 /// `--filter`, `--from` and `--to`.
 #[derive(Args, Clone, Debug)]
@@ -31,4 +35,12 @@ impl SelectionOptions {
             to: self.to.map_or(u64::MAX, ns),
         }
     }
+}
+
+/// `vmscope filter`: what can be said in `--filter`.
+pub(super) fn explain() -> Result<Code, Failure> {
+    let mut out = output::out();
+    out.write_all(documentation().as_bytes())?;
+    out.flush()?;
+    Ok(Code::Done)
 }

@@ -7,7 +7,6 @@ use trace_format::{Reader, slice};
 
 use super::failure::{Code, Failure};
 use super::new_file::NewFile;
-use super::offline::warn_of_damage;
 use super::output;
 use super::selection::SelectionOptions;
 
@@ -33,5 +32,5 @@ pub(super) fn cut(arguments: &Slice) -> Result<Code, Failure> {
     let (sliced, _) = slice(&mut reader, &selection.selection(), &source, &mut new)?;
     new.keep()?;
     output::progress(&format_args!("{}: {} of {} events", output.display(), sliced.kept, reader.len()))?;
-    warn_of_damage(&reader)
+    output::warn_of_damage(&reader)
 }

@@ -301,6 +301,9 @@ fn run() -> impl Strategy<Value = Payload> {
         actor.clone().prop_map(|by| Debugger::Attached { by }),
         (actor.clone(), number()).prop_map(|(by, address)| Debugger::BreakpointHit { by, address }),
         (actor.clone(), number(), number()).prop_map(|(by, from, to)| Debugger::Stepped { by, from, to }),
+        (actor.clone(), number(), any::<bool>(), number())
+            .prop_map(|(by, address, any, rip)| Debugger::WatchpointHit { by, address, any, rip }),
+        actor.clone().prop_map(|by| Debugger::Matched { by }),
         actor.prop_map(|by| Debugger::Detached { by }),
     ];
     let fixup = prop::sample::select(vec![FixupKind::Syscall, FixupKind::Breakpoint, FixupKind::Instruction]);

@@ -26,17 +26,21 @@ mod pagemap;
 mod probe;
 mod recorder;
 mod vcpu;
+mod vcpu_set;
 mod vm;
 pub mod walk;
 
 #[doc(hidden)]
 pub use bare::run_bare;
 pub use config::{Config, CpuModel, Image, Irqchip, Module, SymbolFile};
-pub use control::{Control, GeneralRegisters, Registers, StepOutcome, SystemRegisters};
+pub use control::{
+    Control, GeneralRegisters, Placed, Point, PointKind, Registers, StepOutcome, SystemRegisters,
+};
 pub use error::{Error, Result, Stuck};
 pub use facts::{Diagnosis, doctor};
-pub use machine::MachineState;
+pub use machine::{MachineState, Stop, StopCause, WatchAccess};
 pub use probe::TrapSelection;
 pub use recorder::OnFull;
 pub use vcpu::Activity;
+pub use vcpu_set::VcpuSet;
 pub use vm::{Outcome, Vm};

@@ -13,7 +13,7 @@ pub(crate) const BY: Actor = Actor::User;
 /// Rounds that no test lets run to the end, and none could in the time it takes.
 const LONG: &str = "rounds=100000";
 /// Where `guests/debugging.c` has code that becomes data, gva.
-const CODE: u64 = 0x4000_0000;
+pub(crate) const CODE: u64 = 0x4000_0000;
 
 pub(crate) fn header(started: &Started) -> Header {
     Reader::open(&started.trace).unwrap().header().clone()

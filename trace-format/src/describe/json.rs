@@ -373,6 +373,17 @@ impl<M: SerializeMap> Object<'_, M> {
                 self.hex("from", from)?;
                 self.hex("to", to)
             }
+            Debugger::WatchpointHit { by, address, any, rip } => {
+                self.put("action", "watchpoint-hit")?;
+                self.by(by)?;
+                self.hex("address", address)?;
+                self.put("access", if any { "any" } else { "write" })?;
+                self.hex("rip", rip)
+            }
+            Debugger::Matched { by } => {
+                self.put("action", "matched")?;
+                self.by(by)
+            }
             Debugger::Detached { by } => {
                 self.put("action", "detached")?;
                 self.by(by)

@@ -64,6 +64,11 @@ pub(super) fn payload(payload: &Payload, header: &Header, f: &mut Formatter<'_>)
             Debugger::Stepped { by, from, to } => {
                 write!(f, "{} stepped from {} to {}", by.name(), code(*from), code(*to))
             }
+            Debugger::WatchpointHit { by, address, any, rip } => {
+                let access = if *any { "access" } else { "write" };
+                write!(f, "watchpoint of {}: {access} to {address:#x} before {}", by.name(), code(*rip))
+            }
+            Debugger::Matched { by } => write!(f, "{} waited for the event before", by.name()),
             Debugger::Detached { by } => write!(f, "{} detached", by.name()),
         },
         Payload::Fixup(e) if e.mnemonic.is_empty() => write!(f, "{} at {}", e.kind.name(), code(e.rip)),

@@ -83,10 +83,33 @@ pub enum ResetBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Debugger {
-    Attached { by: Actor },
-    BreakpointHit { by: Actor, address: u64 },
-    Stepped { by: Actor, from: u64, to: u64 },
-    Detached { by: Actor },
+    Attached {
+        by: Actor,
+    },
+    BreakpointHit {
+        by: Actor,
+        address: u64,
+    },
+    /// An access to what is watched. `address` is the one that was given for the watchpoint; without `any` it was a
+    /// write. The vCPU was at `rip` when that was noticed, behind the instruction.
+    WatchpointHit {
+        by: Actor,
+        address: u64,
+        any: bool,
+        rip: u64,
+    },
+    /// The event before it on the same vCPU is one that was waited for.
+    Matched {
+        by: Actor,
+    },
+    Stepped {
+        by: Actor,
+        from: u64,
+        to: u64,
+    },
+    Detached {
+        by: Actor,
+    },
 }
 
 /// The monitor carried out what this host's KVM cannot, or repaired what it did wrong.

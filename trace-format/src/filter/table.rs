@@ -124,7 +124,8 @@ const STOPS: Names = Names::Choice(
     &["guest-exit", "reset", "power-off", "triple-fault", "deadlock", "host-error", "timeout", "ended"],
     &[],
 );
-const ACTIONS: Names = Names::Choice(&["attached", "breakpoint-hit", "stepped", "detached"], &[]);
+const ACTIONS: Names =
+    Names::Choice(&["attached", "breakpoint-hit", "watchpoint-hit", "matched", "stepped", "detached"], &[]);
 const LOSSES: Names = Names::Choice(&["ring-full", "damage"], &[]);
 const VCPU: Names = Names::Numbers(&[("machine", MACHINE as u64)]);
 
@@ -743,7 +744,9 @@ fn rip(subject: &Subject<'_>) -> Option<u64> {
         Payload::TrapReturn(e) => Some(e.rip),
         Payload::Fixup(e) => Some(e.rip),
         Payload::Debugger(Debugger::BreakpointHit { address, .. }) => Some(*address),
-        Payload::Debugger(Debugger::Stepped { to, .. }) => Some(*to),
+        Payload::Debugger(Debugger::Stepped { to: rip, .. } | Debugger::WatchpointHit { rip, .. }) => {
+            Some(*rip)
+        }
         _ => None,
     }
 }
@@ -815,6 +818,8 @@ const fn action(debugger: &Debugger) -> &'static str {
         Debugger::Attached { .. } => "attached",
         Debugger::BreakpointHit { .. } => "breakpoint-hit",
         Debugger::Stepped { .. } => "stepped",
+        Debugger::WatchpointHit { .. } => "watchpoint-hit",
+        Debugger::Matched { .. } => "matched",
         Debugger::Detached { .. } => "detached",
     }
 }

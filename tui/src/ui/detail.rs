@@ -287,6 +287,9 @@ fn debugger(fields: &mut Fields<'_>, event: &Debugger) {
     let (what, by) = match event {
         Debugger::Attached { by } => ("attached", by),
         Debugger::BreakpointHit { by, .. } => ("breakpoint hit", by),
+        Debugger::WatchpointHit { by, any: false, .. } => ("write to what is watched", by),
+        Debugger::WatchpointHit { by, any: true, .. } => ("access to what is watched", by),
+        Debugger::Matched { by } => ("waited for the event before", by),
         Debugger::Stepped { by, .. } => ("stepped", by),
         Debugger::Detached { by } => ("detached", by),
     };
@@ -298,7 +301,11 @@ fn debugger(fields: &mut Fields<'_>, event: &Debugger) {
             fields.code("from", *from);
             fields.code("to", *to);
         }
-        Debugger::Attached { .. } | Debugger::Detached { .. } => {}
+        Debugger::WatchpointHit { address, rip, .. } => {
+            fields.code("address", *address);
+            fields.code("before", *rip);
+        }
+        Debugger::Attached { .. } | Debugger::Matched { .. } | Debugger::Detached { .. } => {}
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) enum HardwareBreakpoint {
     /// Stops after a write to the `len` (1, 2, 4 or 8) bytes at this gva.
     #[allow(missing_docs)]
     Write { address: u64, len: u8 },
+    /// Stops after a write to them, or a read.
+    #[allow(missing_docs)]
+    Access { address: u64, len: u8 },
 }
 
 /// Everything that `KVM_SET_GUEST_DEBUG` takes, as one value.
@@ -55,6 +58,7 @@ impl DebugControl {
             let (address, kind, len) = match breakpoint {
                 HardwareBreakpoint::Execute(address) => (address, 0, 1),
                 HardwareBreakpoint::Write { address, len } => (address, 1, len),
+                HardwareBreakpoint::Access { address, len } => (address, 3, len),
             };
             let len_bits: u64 = match len {
                 2 => 1,
@@ -83,13 +87,13 @@ mod tests {
         let debug = DebugControl {
             hardware: [
                 Some(HardwareBreakpoint::Execute(0x1000)),
-                None,
+                Some(HardwareBreakpoint::Access { address: 0x1800, len: 2 }),
                 Some(HardwareBreakpoint::Write { address: 0x2000, len: 8 }),
                 Some(HardwareBreakpoint::Write { address: 0x3000, len: 4 }),
             ],
             ..DebugControl::default()
         };
         let kvm = debug.to_kvm();
-        assert_eq!(kvm.arch.debugreg, [0x1000, 0, 0x2000, 0x3000, 0, 0, 0, 0xd900_07a2]);
+        assert_eq!(kvm.arch.debugreg, [0x1000, 0x1800, 0x2000, 0x3000, 0, 0, 0, 0xd970_07aa]);
     }
 }

@@ -1,12 +1,15 @@
 //! What the threads of a running guest share.
 
+mod attachment;
 #[cfg(test)]
 mod bare;
+mod holding;
 mod interrupts;
 mod run_state;
 mod screen;
 mod sink;
 mod slide;
+mod stop;
 mod timekeeper;
 mod virtio;
 
@@ -17,12 +20,14 @@ use std::thread::Thread;
 use arrayvec::ArrayVec;
 use crossbeam_channel::Sender;
 use trace_format::Header;
-use trace_format::event::{Actor, Payload, Slide, StopReason, VcpuState};
+use trace_format::event::{Payload, Slide};
 
+use attachment::Attachment;
 pub use run_state::MachineState;
-pub(crate) use run_state::{Order, RunState};
+pub(crate) use run_state::{Claim, Order, RunState};
 use screen::TextMemory;
 pub(crate) use sink::{KernelApics, KernelLines, OwnApics, Sink};
+pub use stop::{Stop, StopCause, WatchAccess};
 pub(crate) use timekeeper::{Timekeeper, keep_time};
 
 use crate::devices::{MmioBus, PortBus};
@@ -68,6 +73,9 @@ pub(crate) struct Machine {
     screen: Mutex<TextMemory>,
     /// Why the run failed, if it is the monitor's or the host's doing.
     pub(crate) failure: Mutex<Option<Error>>,
+    /// The debugger that has hold of the guest. Taken before the lane.
+    attachment: Mutex<Option<Attachment>>,
+    listeners: stop::Listeners,
     /// Where the interrupts of devices go.
     sink: Box<dyn Sink>,
     next_ipi: AtomicU64,
@@ -191,6 +199,8 @@ impl Machine {
             flusher,
             screen: Mutex::new(TextMemory::new()),
             failure: Mutex::new(None),
+            attachment: Mutex::new(None),
+            listeners: stop::Listeners::default(),
             sink,
             next_ipi: AtomicU64::new(1),
             pic_pending: AtomicBool::new(false),
@@ -234,42 +244,5 @@ impl Machine {
     /// Whether a vCPU has been notified of something that it has not looked at.
     pub(crate) fn anybody_notified(&self) -> bool {
         self.vcpus.iter().any(|vcpu| vcpu.attention.load(Ordering::SeqCst))
-    }
-
-    /// Ends the run; the first reason counts.
-    pub(crate) fn stop(&self, why: StopReason) {
-        if self.run.change(MachineState::Stopped { why: why.clone() }, |_| true) {
-            self.record(Payload::State(VcpuState::Stopped { why }));
-            self.vcpus.iter().for_each(VcpuShared::insist);
-            self.timekeeper.poke();
-        }
-    }
-
-    /// Ends the run because of the host or the monitor.
-    pub(crate) fn fail(&self, error: Error) {
-        lock(&self.failure).get_or_insert(error);
-        self.stop(StopReason::HostError);
-    }
-
-    /// Pauses a running guest; false if it does not run. Does not wait for the vCPUs.
-    pub(crate) fn begin_pause(&self, by: Actor) -> bool {
-        let paused = self.run.change(MachineState::Paused { by }, |state| *state == MachineState::Running);
-        if paused {
-            self.record(Payload::State(VcpuState::Paused { by }));
-            self.vcpus.iter().for_each(VcpuShared::insist);
-        }
-        paused
-    }
-
-    /// Lets a paused guest run again; false if it is not paused.
-    pub(crate) fn resume(&self) -> bool {
-        let resumed =
-            self.run.change(MachineState::Running, |state| matches!(state, MachineState::Paused { .. }));
-        if resumed {
-            self.record(Payload::State(VcpuState::Running));
-            self.notify_all();
-            self.timekeeper.poke();
-        }
-        resumed
     }
 }

@@ -6,8 +6,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use trace_format::event::{Actor, StopReason};
+
+use crate::vcpu_set::VcpuSet;
 
 /// What the machine does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,17 @@ pub(crate) enum Order {
     End,
 }
 
+/// What came of somebody's wish to stop a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It ran, and has been stopped.
+    Paused,
+    /// It was paused but for a slice, which is over.
+    SliceOver,
+    /// Somebody else has been first.
+    TooLate,
+}
+
 #[derive(Debug)]
 pub(crate) struct RunState {
     inner: Mutex<Inner>,
@@ -49,6 +63,9 @@ pub(crate) struct RunState {
 #[derive(Debug)]
 struct Inner {
     state: MachineState,
+    /// The vCPUs that may run: all, or some when a debugger holds the others; while the machine is paused none, or
+    /// those that a debugger lets run for a slice of time.
+    free: VcpuSet,
     /// The vCPU that may run alone.
     alone: Option<u8>,
     /// How often it has asked for that again while it was alone.
@@ -61,8 +78,10 @@ struct Inner {
 
 impl RunState {
     pub(crate) fn new(vcpus: u8, state: MachineState) -> Self {
+        let free = if state == MachineState::Running { VcpuSet::first(vcpus) } else { VcpuSet::NONE };
         let inner = Inner {
             state,
+            free,
             alone: None,
             nested: 0,
             parked: vec![None; usize::from(vcpus)],
@@ -82,6 +101,11 @@ impl RunState {
 
     pub(crate) fn state(&self) -> MachineState {
         self.lock().state.clone()
+    }
+
+    /// Whether any vCPU may run, if only for a slice.
+    pub(crate) fn runs(&self) -> bool {
+        !self.lock().free.is_empty()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -118,23 +142,92 @@ impl RunState {
         order
     }
 
-    /// Changes the state from `Running` or `Paused`; false if it has ended, or `allowed` refuses the present state.
-    pub(crate) fn change(&self, to: MachineState, allowed: impl FnOnce(&MachineState) -> bool) -> bool {
+    /// Ends the run; false if it has ended.
+    pub(crate) fn stop(&self, why: StopReason) -> bool {
+        self.change(|inner| {
+            let ended = matches!(inner.state, MachineState::Stopped { .. });
+            (!ended).then(|| (inner.state, inner.free) = (MachineState::Stopped { why }, VcpuSet::NONE))
+        })
+        .is_some()
+    }
+
+    /// Pauses a running machine; false if it does not run.
+    pub(crate) fn pause(&self, by: Actor) -> bool {
+        self.change(|inner| {
+            let runs = inner.state == MachineState::Running;
+            runs.then(|| (inner.state, inner.free) = (MachineState::Paused { by }, VcpuSet::NONE))
+        })
+        .is_some()
+    }
+
+    /// Pauses a machine of which a vCPU has met something to stop for, whether it runs or has a slice.
+    pub(crate) fn claim(&self, by: Actor) -> Claim {
+        self.change(|inner| {
+            let claim = match inner.state {
+                MachineState::Running => Claim::Paused,
+                MachineState::Paused { .. } if !inner.free.is_empty() => Claim::SliceOver,
+                MachineState::Paused { .. } | MachineState::Stopped { .. } => return None,
+            };
+            if claim == Claim::Paused {
+                inner.state = MachineState::Paused { by };
+            }
+            inner.free = VcpuSet::NONE;
+            Some(claim)
+        })
+        .unwrap_or(Claim::TooLate)
+    }
+
+    /// Lets the vCPUs `free` of a paused machine run; false if it is not paused.
+    pub(crate) fn resume(&self, free: VcpuSet) -> bool {
+        self.change(|inner| {
+            let paused = matches!(inner.state, MachineState::Paused { .. });
+            paused.then(|| (inner.state, inner.free) = (MachineState::Running, free))
+        })
+        .is_some()
+    }
+
+    /// Lets the vCPUs `free` of a machine run that stays paused, until [`Self::end_slice`] or something to stop for;
+    /// false if it is not paused.
+    pub(crate) fn begin_slice(&self, free: VcpuSet) -> bool {
+        self.change(|inner| {
+            let paused = matches!(inner.state, MachineState::Paused { .. });
+            paused.then(|| inner.free = free)
+        })
+        .is_some()
+    }
+
+    /// Waits until a slice is over, but no longer than `time`.
+    pub(crate) fn wait_slice(&self, time: Duration) {
+        let inner = self.lock();
+        let lasts =
+            |inner: &mut Inner| matches!(inner.state, MachineState::Paused { .. }) && !inner.free.is_empty();
+        drop(self.changed.wait_timeout_while(inner, time, lasts));
+    }
+
+    /// Ends a slice; false if it was over.
+    pub(crate) fn end_slice(&self) -> bool {
+        self.change(|inner| {
+            let has_slice = matches!(inner.state, MachineState::Paused { .. }) && !inner.free.is_empty();
+            has_slice.then(|| inner.free = VcpuSet::NONE)
+        })
+        .is_some()
+    }
+
+    /// Changes what vCPUs look at, if `change` does.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> Option<T>) -> Option<T> {
         let mut inner = self.lock();
-        if matches!(inner.state, MachineState::Stopped { .. }) || !allowed(&inner.state) {
-            return false;
-        }
-        inner.state = to;
+        let changed = change(&mut inner)?;
         self.generation.fetch_add(1, Ordering::AcqRel);
         drop(inner);
         self.changed.notify_all();
-        true
+        Some(changed)
     }
 
     /// Waits until every vCPU has parked for the present generation, or the machine runs or has ended.
     pub(crate) fn wait_parked(&self) {
         let mut inner = self.lock();
-        while matches!(inner.state, MachineState::Paused { .. }) && !inner.all_parked(None, self.generation())
+        while matches!(inner.state, MachineState::Paused { .. })
+            && !(inner.free.is_empty() && inner.all_parked(None, self.generation()))
         {
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
@@ -212,12 +305,11 @@ impl RunState {
 
 impl Inner {
     fn order(&self, vcpu: u8) -> Order {
-        match (&self.state, self.alone) {
-            (MachineState::Stopped { .. }, _) => Order::End,
-            (_, Some(alone)) if alone != vcpu => Order::Park,
-            (MachineState::Paused { .. }, _) => Order::Park,
-            (MachineState::Running, _) => Order::Run,
+        if matches!(self.state, MachineState::Stopped { .. }) {
+            return Order::End;
         }
+        let held = self.alone.is_some_and(|alone| alone != vcpu);
+        if held || !self.free.contains(vcpu) { Order::Park } else { Order::Run }
     }
 
     fn all_parked(&self, except: Option<u8>, since: u64) -> bool {
@@ -238,8 +330,8 @@ mod tests {
     #[test]
     fn the_first_reason_to_stop_stays() {
         let run = RunState::new(1, MachineState::Running);
-        assert!(run.change(MachineState::Stopped { why: StopReason::Timeout }, |_| true));
-        assert!(!run.change(MachineState::Stopped { why: StopReason::PowerOff }, |_| true));
+        assert!(run.stop(StopReason::Timeout));
+        assert!(!run.stop(StopReason::PowerOff));
         assert_eq!(run.state(), MachineState::Stopped { why: StopReason::Timeout });
     }
 
@@ -248,7 +340,7 @@ mod tests {
         let run = RunState::new(2, MachineState::Running);
         assert_eq!(run.order(0, true), Order::Run);
         std::thread::scope(|scope| {
-            assert!(run.change(PAUSED, |_| true));
+            assert!(run.pause(Actor::User));
             scope.spawn(|| while run.order(0, true) != Order::Park {});
             scope.spawn(|| while run.order(1, true) != Order::Park {});
             run.wait_parked();
@@ -258,13 +350,13 @@ mod tests {
     #[test]
     fn a_vcpu_counts_as_parked_when_it_is_done_with_its_last_exit() {
         let run = RunState::new(1, MachineState::Running);
-        assert!(run.change(PAUSED, |_| true));
+        assert!(run.pause(Actor::User));
         let all_parked = || run.lock().all_parked(None, run.generation());
         assert_eq!((run.order(0, false), all_parked(), run.is_late(0)), (Order::Park, false, true));
         assert_eq!((run.order(0, true), all_parked(), run.is_late(0)), (Order::Park, true, false));
-        assert!(run.change(MachineState::Running, |_| true));
+        assert!(run.resume(VcpuSet::first(2)));
         assert!(!run.is_late(0), "it need not park any more");
-        assert!(run.change(PAUSED, |_| true));
+        assert!(run.pause(Actor::User));
         assert!(run.is_late(0), "it parked for another pause");
         assert!(run.hold_others(0, || {}));
         assert!(!run.is_late(0), "it is in a step");
@@ -289,7 +381,7 @@ mod tests {
     fn a_vcpu_that_ends_while_alone_holds_up_nobody() {
         let run = RunState::new(1, MachineState::Running);
         assert!(run.hold_others(0, || {}));
-        run.change(MachineState::Stopped { why: StopReason::HostError }, |_| true);
+        run.stop(StopReason::HostError);
         assert!(!run.hold_others(0, || {}), "waits for a vCPU that is gone");
     }
 
@@ -304,7 +396,7 @@ mod tests {
         });
         assert!(run.hold_others(0, || panic!("the others are parked")));
         run.release_others();
-        assert!(run.change(MachineState::Running, |_| true));
+        assert!(run.resume(VcpuSet::first(2)));
         assert_eq!(
             run.order(1, true),
             Order::Park,
@@ -317,7 +409,7 @@ mod tests {
     #[test]
     fn the_end_of_the_run_ends_waiting_for_a_vcpu_that_never_parks() {
         let run = RunState::new(2, MachineState::Running);
-        let stop = || assert!(run.change(MachineState::Stopped { why: StopReason::HostError }, |_| true));
+        let stop = || assert!(run.stop(StopReason::HostError));
         assert!(!run.hold_others(0, stop));
         assert_eq!(run.alone(), None);
     }
@@ -338,7 +430,7 @@ mod tests {
                 inside.fetch_sub(1, Ordering::SeqCst);
                 run.release_others();
             }
-            run.change(MachineState::Stopped { why: StopReason::PowerOff }, |_| true);
+            run.stop(StopReason::PowerOff);
             assert_eq!(run.order(vcpu, true), Order::End);
         };
         std::thread::scope(|scope| {
@@ -346,5 +438,56 @@ mod tests {
             scope.spawn(|| work(1));
         });
         assert!(matches!(run.state(), MachineState::Stopped { .. }));
+    }
+
+    #[test]
+    fn a_slice_is_for_some_and_ends_at_the_first_stop() {
+        let run = RunState::new(2, PAUSED);
+        let orders = || [run.order(0, true), run.order(1, true)];
+        assert!(run.begin_slice(VcpuSet::only(1)));
+        assert_eq!(
+            (orders(), run.state()),
+            ([Order::Park, Order::Run], PAUSED),
+            "still paused for everybody"
+        );
+        assert_eq!(run.claim(Actor::Gdb), Claim::SliceOver);
+        assert_eq!(run.claim(Actor::Gdb), Claim::TooLate);
+        assert_eq!((orders(), run.state()), ([Order::Park; 2], PAUSED));
+        assert!(!run.end_slice());
+        assert!(run.begin_slice(VcpuSet::first(2)));
+        assert!(run.end_slice());
+        assert_eq!(orders(), [Order::Park; 2]);
+    }
+
+    #[test]
+    fn some_run_while_others_are_held() {
+        let run = RunState::new(2, PAUSED);
+        assert!(!run.pause(Actor::User), "it is paused");
+        assert!(run.resume(VcpuSet::only(0)));
+        assert_eq!([run.order(0, true), run.order(1, true)], [Order::Run, Order::Park]);
+        assert!(!run.begin_slice(VcpuSet::only(1)), "it runs");
+        assert_eq!(run.claim(Actor::Gdb), Claim::Paused);
+        assert_eq!(run.state(), MachineState::Paused { by: Actor::Gdb });
+        assert!(run.stop(StopReason::PowerOff));
+        assert_eq!((run.claim(Actor::Gdb), run.resume(VcpuSet::first(2))), (Claim::TooLate, false));
+    }
+
+    #[test]
+    fn the_first_of_many_who_stop_a_guest_is_told_so() {
+        let run = RunState::new(4, MachineState::Running);
+        let first = AtomicU64::new(0);
+        for _ in 0..200 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        if run.claim(Actor::Gdb) == Claim::Paused {
+                            first.fetch_add(1, Ordering::SeqCst);
+                        }
+                    });
+                }
+            });
+            assert!(run.resume(VcpuSet::first(4)));
+        }
+        assert_eq!(first.into_inner(), 200);
     }
 }

@@ -50,7 +50,7 @@ impl Drop for EndOfThread<'_> {
     }
 }
 
-/// Runs until the machine stops. While the guest is paused its timers wait.
+/// Runs until the machine stops. While no vCPU runs timers wait.
 pub(crate) fn keep_time(machine: &Machine) {
     let _guard = EndOfThread(machine);
     let mut watched = Instant::now();
@@ -76,7 +76,7 @@ pub(crate) fn keep_time(machine: &Machine) {
             insist(machine);
             watched = Instant::now();
         }
-        let timers = if state == MachineState::Running { expire(machine, now) } else { None };
+        let timers = if machine.run.runs() { expire(machine, now) } else { None };
         let next = timers.into_iter().chain(machine.timekeeper.timeout_ns).min();
         stepping.nudge(machine, now);
         let length = next.map_or(WATCH, |at| Duration::from_nanos(at.saturating_sub(machine.clock.now())));

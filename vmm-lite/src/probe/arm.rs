@@ -25,6 +25,7 @@ const LOOK_EVERY_NS: u64 = 10_000_000;
 impl Probes {
     /// Notices, at an exit, that handlers have moved, and arms the probes anew.
     pub(crate) fn notice(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        self.place_pending(cx);
         self.keep_up(cx)?;
         let (base, limit) = cx.vcpu.idt();
         let long_mode = cx.vcpu.efer() & EFER_LMA != 0;
@@ -45,6 +46,14 @@ impl Probes {
         self.idt_base = base;
         self.idt_limit = limit;
         self.arm(cx)
+    }
+
+    /// Sets breakpoints whose page has been mapped meanwhile.
+    pub(super) fn place_pending(&self, cx: &mut Context<'_>) {
+        if self.shared.breakpoints.has_pending() {
+            let paging = self.shared.paging(&cx.vcpu.sregs());
+            self.shared.breakpoints.place_pending(cx.memory, &paging);
+        }
     }
 
     /// One vCPU of all looks from time to time whether the guest has overwritten breakpoints.
@@ -93,7 +102,10 @@ impl Probes {
         self.refresh();
         let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
         let stands = reported == pc
-            && self.table.get(pc).is_some_and(|site| site.roles.stop && site.means != Means::Nothing);
+            && self
+                .table
+                .get(pc)
+                .is_some_and(|site| !site.roles.stops.is_none() && site.means != Means::Nothing);
         if !stands {
             self.reported = None;
         }
@@ -188,10 +200,12 @@ impl Probes {
         };
         let bounce = self.bounce_handler().filter(|_| can_bounce);
         debug.hardware = [None; HARDWARE_BREAKPOINTS];
-        debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
         let held = self.table.registers(self.bounce_handler());
-        for (register, gva) in debug.hardware[1..].iter_mut().zip(held) {
-            *register = Some(HardwareBreakpoint::Execute(gva));
+        let execute = bounce.into_iter().chain(held).map(HardwareBreakpoint::Execute);
+        // Watchpoints go first: the places of breakpoints reckon with them.
+        let watched = self.table.watch_registers();
+        for (register, wanted) in debug.hardware.iter_mut().zip(watched.chain(execute)) {
+            *register = Some(wanted);
         }
         cx.vcpu.set_debug(debug)
     }

@@ -18,8 +18,10 @@ mod returns;
 mod selection;
 mod site;
 mod step;
+mod stops;
 mod table;
 mod traps;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,6 +32,7 @@ use kvm_bindings::kvm_sregs;
 pub use selection::TrapSelection;
 pub(crate) use site::Roles;
 pub(crate) use step::Stepped;
+pub(crate) use stops::{Scope, Stops};
 pub(crate) use table::{Breakpoints, Owner, hide, read_code};
 
 use crate::calibration::{BreakpointStop, Calibration};
@@ -47,7 +50,9 @@ use place::Offer;
 use site::{INT3, Site};
 use step::OpenStep;
 use table::Table;
+use trace_format::event::Actor;
 use traps::OpenTrap;
+pub(crate) use watch::Watch;
 
 /// The vector of breakpoints.
 const VECTOR_BP: u8 = 3;
@@ -90,10 +95,7 @@ impl Shared {
         unseen_interrupts: bool,
     ) -> Self {
         Self {
-            breakpoints: Breakpoints::new(Offer {
-                stop: calibration.kernel_breakpoint,
-                has_registers: calibration.kernel_hardware && calibration.user_hardware,
-            }),
+            breakpoints: Breakpoints::new(Offer::of(&calibration)),
             calibration,
             selection,
             physical_bits,
@@ -148,6 +150,8 @@ pub(crate) struct Probes {
     reported: Option<u64>,
     /// A step whose instruction is not complete.
     step: Option<OpenStep>,
+    /// The watchpoint that the last step has met.
+    watched: Option<Watch>,
 }
 
 /// What the engine works with during one exit.
@@ -170,8 +174,10 @@ pub(crate) enum Verdict {
     Probe { pc: u64 },
     /// A probe at `pc` whose instruction must be stepped with the other vCPUs held.
     StepOver { pc: u64 },
-    /// A breakpoint of a user's.
-    Breakpoint { pc: u64 },
+    /// A breakpoint that somebody has set.
+    Breakpoint { pc: u64, by: Actor },
+    /// An access to what is watched.
+    Watchpoint(Watch),
 }
 
 impl Probes {
@@ -194,12 +200,15 @@ impl Probes {
             open: ArrayVec::new(),
             reported: None,
             step: None,
+            watched: None,
         }
     }
 
     /// Looks at an exit that may be the engine's doing, and deals with it if it is.
     pub(crate) fn examine(&mut self, exit: &Exit, cx: &mut Context<'_>) -> Result<Verdict> {
         let Some(hit) = self.classify(exit, cx) else { return Ok(Verdict::NotOurs) };
+        // A register may have stopped where a breakpoint waits for its page.
+        self.place_pending(cx);
         self.refresh();
         match hit {
             Hit::Breakpoint { pc } => match self.find(pc, cx) {
@@ -213,6 +222,7 @@ impl Probes {
                     Ok(if held { Verdict::StepOver { pc } } else { Verdict::Probe { pc } })
                 }
             },
+            Hit::Watched(watch) => Ok(Verdict::Watchpoint(watch)),
             Hit::Bounced => self.bounced(cx),
             Hit::GuestsTrap { dr6 } => {
                 inject_debug(cx, dr6)?;
@@ -232,11 +242,14 @@ impl Probes {
 
     /// The breakpoint of ours at `pc`, as the guest has left it. None where its address space has other memory at `pc`.
     fn site_at(&mut self, pc: u64, cx: &mut Context<'_>) -> Option<Site> {
-        let site = self.table.get(pc)?;
-        let paging = self.shared.paging(&cx.vcpu.sregs());
-        if paging.translate(cx.memory.map(), pc) != Some(site.gpa) {
+        if self.table.is_empty() {
             return None;
         }
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        let gpa = paging.translate(cx.memory.map(), pc)?;
+        let Some(site) = self.table.get(pc).filter(|site| site.gpa == gpa) else {
+            return self.table.alias(pc, gpa, cx.memory, &paging);
+        };
         if !site.is_intact(cx.memory, &self.table) {
             self.shared.breakpoints.follow_patches(cx.memory, &paging);
             self.refresh();
@@ -263,6 +276,9 @@ impl Probes {
         match exit {
             Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
             Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
+            Exit::Debug { exception: 1, dr6, .. } if self.watch_of(*dr6, cx.vcpu).is_some() => {
+                self.watch_of(*dr6, cx.vcpu).map(Hit::Watched)
+            }
             // While registers of ours are set KVM leaves out the guest's. Perhaps this one has been taken away since.
             Exit::Debug { exception: 1, pc, dr6, .. }
                 if holds(&cx.vcpu.debug(), *pc) || dr6 & DR6_REGISTERS != 0 =>
@@ -284,6 +300,13 @@ impl Probes {
             }
             _ => None,
         }
+    }
+
+    /// The watchpoint that DR6 says has been met, if it is one of ours.
+    fn watch_of(&self, dr6: u64, vcpu: &Vcpu) -> Option<Watch> {
+        let registers = vcpu.debug().hardware;
+        let met = registers.into_iter().enumerate().filter(|(n, _)| dr6 & 1 << n != 0);
+        met.filter_map(|(_, register)| self.table.watch_of(register?)).next()
     }
 
     /// Whether there is an `INT3` of one byte in guest memory.
@@ -309,9 +332,11 @@ impl Probes {
 
     /// The guest is at a breakpoint of ours.
     fn at_site(&mut self, pc: u64, site: &Site, cx: &mut Context<'_>) -> Result<Verdict> {
-        if site.roles.stop && self.reported != Some(pc) {
+        if self.reported != Some(pc)
+            && let Some(by) = site.roles.stops.at(cx.vcpu.cr3())
+        {
             self.reported = Some(pc);
-            return Ok(Verdict::Breakpoint { pc });
+            return Ok(Verdict::Breakpoint { pc, by });
         }
         self.reported = None;
         self.pass(pc, site, cx)
@@ -434,6 +459,7 @@ enum Found {
 /// How the engine was reached.
 enum Hit {
     Breakpoint { pc: u64 },
+    Watched(Watch),
     Bounced,
     GuestsTrap { dr6: u64 },
 }

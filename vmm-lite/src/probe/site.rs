@@ -6,6 +6,7 @@ use trace_format::event::{Access, WalkCause, WalkOutcome};
 
 use super::idt::VectorSet;
 use super::returns::Return;
+use super::stops::Stops;
 use super::table::{Table, hide};
 use crate::memory::Memory;
 use crate::walk::Paging;
@@ -25,8 +26,10 @@ pub(crate) struct Roles {
     pub(crate) fixup: bool,
     /// A handler returns here.
     pub(crate) returns: Option<Return>,
-    /// Somebody wants the guest to stop here.
-    pub(crate) stop: bool,
+    /// For whom the guest is to stop here.
+    pub(crate) stops: Stops,
+    /// Only a breakpoint register will do: what is in memory is not to be touched.
+    pub(crate) register: bool,
 }
 
 impl Roles {
@@ -35,7 +38,8 @@ impl Roles {
         self.syscall |= other.syscall;
         self.fixup |= other.fixup;
         self.returns = self.returns.or(other.returns);
-        self.stop |= other.stop;
+        self.stops.merge(other.stops);
+        self.register |= other.register;
     }
 
     /// Whether the guest's stack is the user's where it is: at the first instruction of a system call, and at the last.
@@ -46,7 +50,7 @@ impl Roles {
 
     /// Whether it is a probe, and not only a user's breakpoint.
     pub(super) fn is_probe(&self) -> bool {
-        *self != Self { stop: self.stop, ..Self::default() }
+        *self != Self { stops: self.stops, register: self.register, ..Self::default() }
     }
 }
 

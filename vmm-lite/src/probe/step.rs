@@ -1,14 +1,15 @@
 //! One instruction.
 
-use trace_format::event::Trap;
+use trace_format::event::{Actor, Trap};
 
-use super::{Context, Probes, RFLAGS_TF, VECTOR_BP, Verdict};
+use super::{Context, Owner, Probes, RFLAGS_TF, VECTOR_BP, Verdict};
 use crate::calibration::BreakpointStop;
 use crate::emulate;
 use crate::error::{Error, Result};
-use crate::kvm::{DebugControl, Exit, HardwareBreakpoint};
+use crate::kvm::{DebugControl, Exit, HardwareBreakpoint, Vcpu};
 use crate::probe::carry_out::Executor;
 use crate::probe::frame::Frame;
+use crate::probe::watch::Watch;
 
 const VECTOR_DB: u8 = 1;
 
@@ -28,8 +29,8 @@ pub(crate) enum Stepped {
 /// single-steps, as it looks at that again when it goes on behind the instruction.
 #[derive(Debug)]
 pub(super) struct OpenStep {
-    /// Where the instruction is, gva.
-    at: u64,
+    /// Where the instruction is, gpa; none if that is no memory.
+    at: Option<u64>,
     /// The guest had TF set.
     own_trap_flag: bool,
 }
@@ -53,8 +54,10 @@ impl Probes {
     /// Steps over the breakpoint at which the vCPU stands and whose work has been done. The other vCPUs must be out of
     /// the guest.
     pub(crate) fn step_natively(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
-        let at = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
-        self.shared.breakpoints.take_out(cx.memory, at);
+        let sregs = cx.vcpu.sregs();
+        let pc = emulate::linear_rip(cx.vcpu.rip(), &sregs);
+        let at = self.shared.paging(&sregs).translate(cx.memory.map(), pc);
+        at.into_iter().for_each(|gpa| self.shared.breakpoints.take_out(cx.memory, gpa));
         self.step = Some(OpenStep { at, own_trap_flag: cx.vcpu.regs().rflags & RFLAGS_TF != 0 });
         let outcome = self.run_one(cx);
         if matches!(&outcome, Ok(Stepped::Exit(exit)) if exit.awaits_completion()) {
@@ -64,16 +67,37 @@ impl Probes {
         Ok(if bounced { Stepped::Done } else { outcome? })
     }
 
-    /// Whether `exit`, which came of the completion of an instruction, only says that an open step is done.
-    pub(crate) fn is_end_of_step(&self, exit: &Exit) -> bool {
-        self.step.is_some() && matches!(exit, Exit::Debug { exception: 1, .. })
+    /// Whether `exit`, which came of the completion of an instruction, only says that an open step is done. What it
+    /// says of watchpoints beside is kept.
+    pub(crate) fn is_end_of_step(&mut self, exit: &Exit, vcpu: &Vcpu) -> bool {
+        let Exit::Debug { exception: 1, dr6, .. } = exit else { return false };
+        if self.step.is_some() {
+            self.watched = self.watched.or(self.watch_of(*dr6, vcpu));
+        }
+        self.step.is_some()
+    }
+
+    /// Keeps a watchpoint that was met and that nobody could be told of yet.
+    pub(crate) fn keep_watched(&mut self, watch: Watch) {
+        self.watched = Some(watch);
+    }
+
+    /// Whose a watchpoint is.
+    pub(crate) fn watcher(&self, watch: &Watch) -> Actor {
+        let theirs = self.shared.breakpoints.watched_by(Owner::Gdb).contains(watch);
+        if theirs { Actor::Gdb } else { Actor::User }
+    }
+
+    /// The watchpoint that the last step has met, once.
+    pub(crate) fn take_watched(&mut self) -> Option<Watch> {
+        self.watched.take()
     }
 
     /// Ends the step that is open, if one is. True if the instruction led to a breakpoint, and that to the guest's
     /// handler, from which the vCPU has been taken back: it is met when the guest goes on.
     pub(crate) fn end_step(&mut self, cx: &mut Context<'_>) -> Result<bool> {
         let Some(step) = self.step.take() else { return Ok(false) };
-        self.shared.breakpoints.put_back(cx.memory, step.at);
+        step.at.into_iter().for_each(|gpa| self.shared.breakpoints.put_back(cx.memory, gpa));
         self.set_debug(cx)?;
         if !step.own_trap_flag {
             self.hide_trap_flag(cx);
@@ -103,7 +127,7 @@ impl Probes {
         }
     }
 
-    fn run_one(&self, cx: &mut Context<'_>) -> Result<Stepped> {
+    fn run_one(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
         let user = cx.vcpu.sregs().ss.dpl == 3;
         let calibration = &self.shared.calibration;
         let native = if user { calibration.user_step } else { calibration.kernel_step };
@@ -122,11 +146,13 @@ impl Probes {
         };
         debug.software_breakpoints =
             calibration.kernel_breakpoint == BreakpointStop::Direct && !self.table.is_empty();
-        debug.hardware[0] = bounce.map(HardwareBreakpoint::Execute);
         let from = cx.vcpu.rip();
         // The instruction may fault into a handler that begins with a breakpoint of ours, which must not bounce unseen.
         let breakpoints = self.bounce_handler().filter(|handler| !self.table.is_empty() && *handler != from);
-        debug.hardware[1] = breakpoints.map(HardwareBreakpoint::Execute);
+        let execute = bounce.into_iter().chain(breakpoints).map(HardwareBreakpoint::Execute);
+        for (register, wanted) in debug.hardware.iter_mut().zip(execute.chain(self.table.watch_registers())) {
+            *register = Some(wanted);
+        }
         cx.vcpu.set_debug(debug)?;
         match cx.vcpu.run()? {
             // Not every host reports every step, over IRETQ say: then the guest runs on until it is interrupted.
@@ -135,7 +161,10 @@ impl Probes {
                 self.undo_trap(cx)?;
                 Ok(Stepped::Done)
             }
-            Exit::Debug { exception: 1, pc, .. } if Some(pc) != breakpoints => Ok(Stepped::Done),
+            Exit::Debug { exception: 1, pc, dr6, .. } if Some(pc) != breakpoints => {
+                self.watched = self.watch_of(dr6, cx.vcpu);
+                Ok(Stepped::Done)
+            }
             exit => Ok(Stepped::Exit(exit)),
         }
     }

@@ -1,16 +1,20 @@
 //! The breakpoints that are in guest memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use trace_format::event::Actor;
+
 use super::copies::Copies;
-use super::place::{Offer, Places, REGISTERS};
+use super::place::{Offer, Places, Seeker};
 use super::site::{INT3, LONGEST, Means, Roles, Site, is_users};
+use super::watch::Watch;
 use crate::calibration::BreakpointStop;
 use crate::error::Result;
+use crate::kvm::HardwareBreakpoint;
 use crate::memory::Memory;
-use crate::walk::Paging;
+use crate::walk::{CR0_PG, Paging};
 
 /// All breakpoints by gva; a snapshot that vCPU threads look at without a lock.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,10 @@ pub(crate) struct Table {
     sites: BTreeMap<u64, Site>,
     /// The bytes under the breakpoints by gpa. Several sites can be at one, under different gvas.
     originals: BTreeMap<u64, u8>,
+    /// What breakpoint registers watch beside.
+    watches: Vec<Watch>,
+    /// Breakpoints whose page is not mapped, gva. A register that is left over stops there without one.
+    pending: BTreeSet<u64>,
 }
 
 impl Table {
@@ -29,16 +37,41 @@ impl Table {
         self.sites.is_empty()
     }
 
+    /// A breakpoint that is at `gpa` under another address than `gva`: what the instruction there is.
+    pub(super) fn alias(&self, gva: u64, gpa: u64, memory: &Memory, paging: &Paging) -> Option<Site> {
+        if !self.originals.contains_key(&gpa) {
+            return None;
+        }
+        let mut code = [0; LONGEST];
+        let length = read_code(memory, paging, self, gva, &mut code);
+        Some(Site::decode(gva, gpa, code.get(..length)?, Roles::default(), false))
+    }
+
+    /// The watchpoint that `register` is set for.
+    pub(super) fn watch_of(&self, register: HardwareBreakpoint) -> Option<Watch> {
+        self.watches.iter().find(|watch| watch.has(register)).copied()
+    }
+
+    /// How breakpoint registers are to be set for the watchpoints.
+    pub(super) fn watch_registers(&self) -> impl Iterator<Item = HardwareBreakpoint> {
+        self.watches.iter().flat_map(Watch::set)
+    }
+
     /// Whether there is one that user code could come to.
     pub(super) fn has_user_sites(&self) -> bool {
         self.sites.values().any(|site| site.user)
     }
 
     /// The sites that breakpoint registers hold, gva, on a vCPU whose breakpoints bounce to `handler`, which has one
-    /// already.
+    /// already; and those that wait for their page, last.
     pub(super) fn registers(&self, handler: Option<u64>) -> impl Iterator<Item = u64> {
         let held = self.sites.iter().filter(|(_, site)| site.means == Means::Register).map(|(gva, _)| *gva);
-        held.filter(move |gva| Some(*gva) != handler).take(REGISTERS)
+        held.chain(self.pending.iter().copied()).filter(move |gva| Some(*gva) != handler)
+    }
+
+    /// The sites at `gpa`.
+    fn at(&self, gpa: u64) -> impl Iterator<Item = &Site> {
+        self.sites.values().filter(move |site| site.gpa == gpa)
     }
 
     fn insert(&mut self, gva: u64, site: Site) {
@@ -54,11 +87,22 @@ impl Table {
     }
 }
 
-/// Who wants breakpoints: each vCPU for its own handlers, and `Control` for its users.
+/// Who wants breakpoints: each vCPU for its own handlers, and those who control the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Vcpu(u8),
-    Control,
+    User,
+    Gdb,
+}
+
+impl Owner {
+    /// GDB, or any other who controls the guest.
+    pub(crate) const fn of(actor: Actor) -> Self {
+        match actor {
+            Actor::Gdb => Self::Gdb,
+            _ => Self::User,
+        }
+    }
 }
 
 /// The breakpoints of a machine.
@@ -66,24 +110,27 @@ pub(crate) enum Owner {
 pub(crate) struct Breakpoints {
     inner: Mutex<Inner>,
     generation: AtomicU64,
+    /// How many breakpoints wait for their page to be mapped.
+    pending: AtomicUsize,
     offer: Offer,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     wanted: BTreeMap<Owner, BTreeMap<u64, Roles>>,
+    watches: BTreeMap<Owner, Vec<Watch>>,
     table: Arc<Table>,
     copies: Copies,
     /// The handler for breakpoints that each vCPU has, gva.
     handlers: BTreeMap<u8, u64>,
-    /// Breakpoints that are not in guest memory while vCPUs step over them, gva: one a vCPU at most.
+    /// Breakpoints that are not in guest memory while vCPUs step over them, gpa: one a vCPU at most.
     taken_out: Vec<u64>,
 }
 
 impl Breakpoints {
     /// None yet.
     pub(super) fn new(offer: Offer) -> Self {
-        Self { inner: Mutex::default(), generation: AtomicU64::new(0), offer }
+        Self { inner: Mutex::default(), generation: AtomicU64::new(0), pending: AtomicUsize::new(0), offer }
     }
 
     /// Takes note of the guest's handler for breakpoints. True if that is news: what is wanted must be placed anew.
@@ -116,7 +163,7 @@ impl Breakpoints {
     }
 
     /// Replaces what `owner` wants, and puts guest memory in agreement. `paging` translates addresses that are new.
-    /// Addresses that are not mapped get no breakpoint. Returns those for which this host has no means.
+    /// Addresses that are not mapped get no breakpoint for now. Returns those for which this host has no means.
     pub(crate) fn want(
         &self,
         owner: Owner,
@@ -126,14 +173,70 @@ impl Breakpoints {
     ) -> BTreeSet<u64> {
         let mut inner = self.lock();
         inner.wanted.insert(owner, wanted);
+        self.place(&mut inner, owner, memory, paging)
+    }
+
+    /// Replaces what `owner` watches. False, and nothing changed, if this host cannot, or has not enough registers.
+    pub(crate) fn watch(&self, owner: Owner, watches: Vec<Watch>, memory: &Memory, paging: &Paging) -> bool {
+        let mut inner = self.lock();
+        let others =
+            inner.watches.iter().filter(|(other, _)| **other != owner).flat_map(|(_, theirs)| theirs);
+        let registers: Option<usize> = others.chain(&watches).map(Watch::registers).sum();
+        let forced = inner.wanted.values().flatten().filter(|(_, roles)| roles.register).count();
+        let fits = registers.is_some_and(|count| count + forced <= self.offer.registers);
+        if !watches.is_empty() && !(fits && self.offer.for_data) {
+            return false;
+        }
+        inner.watches.insert(owner, watches);
+        // What had a register before may find another place or none, as if it came now.
+        drop(self.place(&mut inner, owner, memory, paging));
+        true
+    }
+
+    /// What `owner` watches.
+    pub(crate) fn watched_by(&self, owner: Owner) -> Vec<Watch> {
+        self.lock().watches.get(&owner).cloned().unwrap_or_default()
+    }
+
+    /// Whether breakpoints wait for their page to be mapped.
+    pub(super) fn has_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether somebody waits for the guest at `gva`, and its page is not mapped.
+    pub(crate) fn is_pending(&self, gva: u64) -> bool {
+        self.lock().table.pending.contains(&gva)
+    }
+
+    /// Puts breakpoints into memory whose page has been mapped meanwhile.
+    pub(super) fn place_pending(&self, memory: &Memory, paging: &Paging) {
+        let mut inner = self.lock();
+        let is_mapped = |gva: &u64| {
+            let mut roles = inner.wanted.values().filter_map(|wanted| wanted.get(gva));
+            roles.any(|roles| read_code(memory, &within(paging, roles), &inner.table, *gva, &mut [0]) == 1)
+        };
+        if inner.table.pending.iter().any(is_mapped) {
+            drop(self.place(&mut inner, Owner::User, memory, paging));
+        }
+    }
+
+    /// Puts everything where it belongs after what `owner` wants has changed. Returns those for which this host has no
+    /// means.
+    fn place(&self, inner: &mut Inner, owner: Owner, memory: &Memory, paging: &Paging) -> BTreeSet<u64> {
         let mut union: BTreeMap<u64, Roles> = BTreeMap::new();
         for (gva, roles) in inner.wanted.values().flatten() {
             union.entry(*gva).or_default().merge(roles);
         }
-        let Places { in_registers, nowhere } = self.offer.places(&union, &inner.handlers);
+        let seekers = union
+            .iter()
+            .map(|(gva, roles)| (*gva, Seeker { roles: *roles, user: is_users(*gva, memory, paging) }))
+            .collect();
+        let watches: Vec<Watch> = inner.watches.values().flatten().copied().collect();
+        let taken = watches.iter().filter_map(Watch::registers).sum();
+        let Places { in_registers, nowhere } = self.offer.places(&seekers, &inner.handlers, taken);
         union.retain(|gva, _| !nowhere.contains(gva));
-        // A handler that the guest has mapped elsewhere. Users' addresses may be of any address space.
-        let wanted = inner.wanted.get(&owner).filter(|_| owner != Owner::Control);
+        // A handler that the guest has mapped elsewhere. Others' addresses may be of any address space.
+        let wanted = inner.wanted.get(&owner).filter(|_| matches!(owner, Owner::Vcpu(_)));
         let moved = |gva: &u64, site: &Site| {
             wanted.is_some_and(|wanted| wanted.contains_key(gva))
                 && paging.translate(memory.map(), *gva).is_some_and(|gpa| gpa != site.gpa)
@@ -144,6 +247,7 @@ impl Breakpoints {
                 && !moved(gva, site)
         };
         let mut table = Table::clone(&inner.table);
+        table.watches = watches;
         for (gva, site) in &table.sites {
             if !keeps(gva, site) {
                 site.take_out(memory);
@@ -151,31 +255,38 @@ impl Breakpoints {
         }
         table.sites.retain(|gva, site| keeps(gva, site));
         table.index();
+        table.pending.clear();
         for (gva, roles) in union {
             if let Some(site) = table.sites.get_mut(&gva) {
                 site.roles = roles;
                 continue;
             }
+            let paging = &within(paging, &roles);
             // Decoded before any byte of it is replaced, with the breakpoints that are there already hidden.
-            let Some(gpa) = paging.translate(memory.map(), gva) else { continue };
             let mut code = [0; LONGEST];
             let length = read_code(memory, paging, &table, gva, &mut code);
-            if let Some(code) = code.get_mut(..length).filter(|code| !code.is_empty()) {
-                if let Some(original) = inner.copies.original(gva, code) {
-                    code[0] = original;
-                    // It is memory, or it could not have been read.
-                    drop(memory.write(gpa, &[original]));
+            let gpa = paging.translate(memory.map(), gva).filter(|_| length > 0);
+            let Some((gpa, code)) = gpa.zip(code.get_mut(..length)) else {
+                if !roles.stops.is_none() {
+                    table.pending.insert(gva);
                 }
-                if roles.is_probe() {
-                    inner.copies.remember(gva, code);
-                }
-                let in_register = in_registers.contains(&gva);
-                let means = if in_register { Means::Register } else { Means::Instruction };
-                let user = is_users(gva, memory, paging);
-                table.insert(gva, Site::decode(gva, gpa, code, roles, user).by(means));
+                continue;
+            };
+            if let Some(original) = inner.copies.original(gva, code) {
+                code[0] = original;
+                // It is memory, or it could not have been read.
+                drop(memory.write(gpa, &[original]));
             }
+            if roles.is_probe() {
+                inner.copies.remember(gva, code);
+            }
+            let in_register = in_registers.contains(&gva);
+            let means = if in_register { Means::Register } else { Means::Instruction };
+            let user = is_users(gva, memory, paging);
+            table.insert(gva, Site::decode(gva, gpa, code, roles, user).by(means));
         }
         inner.put_all(memory, &table);
+        self.pending.store(table.pending.len(), Ordering::Relaxed);
         inner.table = Arc::new(table);
         self.generation.fetch_add(1, Ordering::AcqRel);
         nowhere
@@ -212,8 +323,8 @@ impl Breakpoints {
         let mut table = Table::clone(&inner.table);
         let mut found = false;
         let is_intact =
-            |gva, site: &Site| inner.taken_out.contains(gva) || site.is_intact(memory, &inner.table);
-        for (gva, site) in inner.table.sites.iter().filter(|(gva, site)| !is_intact(gva, site)) {
+            |site: &Site| inner.taken_out.contains(&site.gpa) || site.is_intact(memory, &inner.table);
+        for (gva, site) in inner.table.sites.iter().filter(|(_, site)| !is_intact(site)) {
             let is_code = site.is_code_at(*gva, memory, paging);
             let now = match site.means {
                 Means::Instruction | Means::Register if is_code => {
@@ -260,33 +371,29 @@ impl Breakpoints {
         self.lock().wanted.get(&owner).cloned().unwrap_or_default()
     }
 
-    /// Takes the breakpoint at `gva`, if there is one, out of guest memory until [`Self::put_back`]. The caller sees to
+    /// Takes the breakpoint at `gpa`, if there is one, out of guest memory until [`Self::put_back`]. The caller sees to
     /// it that no vCPU runs that should stop there.
-    pub(super) fn take_out(&self, memory: &Memory, gva: u64) {
+    pub(super) fn take_out(&self, memory: &Memory, gpa: u64) {
         let mut inner = self.lock();
-        inner.taken_out.push(gva);
-        if let Some(site) = inner.table.get(gva) {
-            site.take_out(memory);
-        }
+        inner.taken_out.push(gpa);
+        inner.table.at(gpa).for_each(|site| site.take_out(memory));
     }
 
-    /// Puts the breakpoint at `gva` back into guest memory.
-    pub(super) fn put_back(&self, memory: &Memory, gva: u64) {
+    /// Puts the breakpoint at `gpa` back into guest memory.
+    pub(super) fn put_back(&self, memory: &Memory, gpa: u64) {
         let mut inner = self.lock();
-        if let Some(at) = inner.taken_out.iter().position(|taken| *taken == gva) {
+        if let Some(at) = inner.taken_out.iter().position(|taken| *taken == gpa) {
             inner.taken_out.swap_remove(at);
         }
-        if let Some(site) = inner.table.get(gva) {
-            site.put(memory);
-        }
+        inner.table.at(gpa).for_each(|site| site.put(memory));
     }
 }
 
 impl Inner {
     /// Puts every breakpoint of `table` into guest memory but those that have been taken out.
     fn put_all(&self, memory: &Memory, table: &Table) {
-        let sites = table.sites.iter().filter(|(gva, _)| !self.taken_out.contains(gva));
-        sites.for_each(|(_, site)| site.put(memory));
+        let sites = table.sites.values().filter(|site| !self.taken_out.contains(&site.gpa));
+        sites.for_each(|site| site.put(memory));
     }
 }
 
@@ -323,11 +430,19 @@ pub(crate) fn read_code(
     done
 }
 
+/// How the address of a breakpoint translates that counts in one address space only.
+fn within(paging: &Paging, roles: &Roles) -> Paging {
+    let tables = roles.stops.tables().filter(|_| paging.cr0 & CR0_PG != 0);
+    Paging { cr3: tables.unwrap_or(paging.cr3), ..*paging }
+}
+
 #[cfg(test)]
 mod tests {
     use iced_x86::Mnemonic;
 
+    use super::super::stops::{Scope, Stops};
     use super::*;
+    use crate::machine::WatchAccess;
     use crate::probe::returns::Return;
 
     const AT: u64 = 0x1000;
@@ -336,8 +451,13 @@ mod tests {
     /// A handler for breakpoints.
     const HANDLER: u64 = AT + 7;
 
+    fn offer(stop: BreakpointStop, registers: usize) -> Offer {
+        Offer { stop, in_kernel: true, in_user: true, for_data: true, registers }
+    }
+
     fn wanted(gvas: &[u64]) -> BTreeMap<u64, Roles> {
-        gvas.iter().map(|gva| (*gva, Roles { stop: true, ..Roles::default() })).collect()
+        let stops = Stops::of(Actor::User, Scope::Everywhere);
+        gvas.iter().map(|gva| (*gva, Roles { stops, ..Roles::default() })).collect()
     }
 
     fn memory(code: &[u8]) -> Memory {
@@ -353,22 +473,22 @@ mod tests {
     #[test]
     fn what_the_guest_writes_over_a_breakpoint_counts() {
         let memory = memory(&[0x0f, 0x1f, 0x00]); // nop [rax]
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
-        breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 3));
+        breakpoints.want(Owner::User, wanted(&[AT]), &memory, &Paging::default());
         assert_eq!((byte(&memory), breakpoints.follow_patches(&memory, &Paging::default())), (INT3, false));
         memory.write(AT, &[0x0f, 0x01, 0xca]).unwrap(); // clac
         assert!(breakpoints.follow_patches(&memory, &Paging::default()));
         let site = breakpoints.table().get(AT).unwrap().clone();
         assert_eq!((byte(&memory), site.instruction.mnemonic()), (INT3, Mnemonic::Clac));
-        breakpoints.want(Owner::Control, wanted(&[]), &memory, &Paging::default());
+        breakpoints.want(Owner::User, wanted(&[]), &memory, &Paging::default());
         assert_eq!(byte(&memory), 0x0f);
     }
 
     #[test]
     fn what_the_guest_writes_behind_a_breakpoint_counts() {
         let memory = memory(&[0x6a, 0x00]); // push 0
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
-        breakpoints.want(Owner::Control, wanted(&[AT]), &memory, &Paging::default());
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 3));
+        breakpoints.want(Owner::User, wanted(&[AT]), &memory, &Paging::default());
         memory.write(AT + 1, &[0x07]).unwrap();
         assert!(!breakpoints.table().get(AT).unwrap().is_intact(&memory, &breakpoints.table()));
         assert!(breakpoints.follow_patches(&memory, &Paging::default()));
@@ -388,7 +508,7 @@ mod tests {
         for (stop, in_registers, in_memory) in
             [(BreakpointStop::Bounce, vec![AT, AT + 1, AT + 3], 1), (BreakpointStop::Error, vec![], 5)]
         {
-            let breakpoints = Breakpoints::new(Offer { stop, has_registers: true });
+            let breakpoints = Breakpoints::new(offer(stop, 3));
             breakpoints.note_handler(0, Some(HANDLER));
             breakpoints.want(Owner::Vcpu(0), all.clone(), &memory, &Paging::default());
             let table = breakpoints.table();
@@ -404,7 +524,7 @@ mod tests {
     }
 
     fn place(breakpoints: &Breakpoints, memory: &Memory, gvas: &[u64]) -> (Vec<u64>, Vec<u64>, Vec<u64>) {
-        let nowhere = breakpoints.want(Owner::Control, wanted(gvas), memory, &Paging::default());
+        let nowhere = breakpoints.want(Owner::User, wanted(gvas), memory, &Paging::default());
         let in_memory = gvas.iter().filter(|gva| memory.read_value::<u8>(**gva).unwrap() == INT3);
         let in_registers = breakpoints.table().registers(Some(HANDLER)).collect();
         (in_registers, in_memory.copied().collect(), nowhere.into_iter().collect())
@@ -415,7 +535,7 @@ mod tests {
         let memory = memory(&[0x90; 8]);
         let all = [AT, AT + 1, AT + 2, AT + 3];
         let held = all[..3].to_vec();
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: true });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Bounce, 3));
         assert_eq!(place(&breakpoints, &memory, &all), (held.clone(), vec![], vec![AT + 3]));
         assert!(breakpoints.note_handler(0, Some(HANDLER)));
         assert_eq!(place(&breakpoints, &memory, &all), (held.clone(), vec![AT + 3], vec![]));
@@ -423,7 +543,7 @@ mod tests {
         assert!(breakpoints.note_handler(0, None), "and it is gone");
         assert_eq!(place(&breakpoints, &memory, &all), (held, vec![], vec![AT + 3]));
 
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: false });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Bounce, 0));
         assert_eq!(place(&breakpoints, &memory, &all[..1]), (vec![], vec![], vec![AT]));
         breakpoints.note_handler(0, Some(HANDLER));
         assert_eq!(place(&breakpoints, &memory, &all[..1]), (vec![], vec![AT], vec![]));
@@ -433,7 +553,7 @@ mod tests {
     fn where_breakpoints_are_not_seen_memory_is_left_alone() {
         let memory = memory(&[0x90; 8]);
         let all = [AT, AT + 1, AT + 2, AT + 3];
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Unseen, has_registers: true });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Unseen, 3));
         breakpoints.note_handler(0, Some(HANDLER));
         assert_eq!(place(&breakpoints, &memory, &all), (all[..3].to_vec(), vec![], vec![AT + 3]));
     }
@@ -441,11 +561,14 @@ mod tests {
     #[test]
     fn the_handler_that_breakpoints_bounce_off_is_none_itself() {
         let memory = memory(&[0x90; 8]);
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: false });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Bounce, 0));
         breakpoints.note_handler(0, Some(HANDLER));
         assert_eq!(place(&breakpoints, &memory, &[HANDLER]), (vec![], vec![], vec![]));
         let table = breakpoints.table();
-        assert!(table.get(HANDLER).is_some_and(|site| site.roles.stop), "the register on it is enough");
+        assert!(
+            table.get(HANDLER).is_some_and(|site| !site.roles.stops.is_none()),
+            "the register on it is enough"
+        );
         assert_eq!(
             table.registers(None).collect::<Vec<_>>(),
             [HANDLER],
@@ -460,7 +583,7 @@ mod tests {
     #[test]
     fn a_handler_of_another_vcpu_takes_a_register() {
         let memory = memory(&[0x90; 8]);
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Bounce, has_registers: true });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Bounce, 3));
         breakpoints.note_handler(0, Some(HANDLER));
         breakpoints.note_handler(1, Some(AT));
         let all = [AT, AT + 1, AT + 2, AT + 3];
@@ -469,7 +592,7 @@ mod tests {
 
     #[test]
     fn the_first_breakpoint_is_expected_once() {
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 3));
         assert_eq!([breakpoints.expect(), breakpoints.expect()], [true, false]);
         assert_ne!(breakpoints.generation(), 0);
     }
@@ -481,7 +604,7 @@ mod tests {
             memory.write_value(gpa, entry).unwrap();
         }
         let paging = Paging { cr0: crate::walk::CR0_PG, cr3: 0x2000, ..Paging::default() };
-        let breakpoints = Breakpoints::new(Offer { stop: BreakpointStop::Direct, has_registers: true });
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 3));
         breakpoints.want(Owner::Vcpu(0), wanted(&ALIASED[..1]), &memory, &paging);
         breakpoints.want(Owner::Vcpu(1), wanted(&ALIASED[1..]), &memory, &paging);
         let mut code = [INT3];
@@ -491,5 +614,90 @@ mod tests {
         assert_eq!(byte(&memory), INT3, "the other is still wanted");
         breakpoints.want(Owner::Vcpu(1), wanted(&[]), &memory, &paging);
         assert_eq!(byte(&memory), 0x90);
+    }
+
+    /// Tables at 0x2000 that map nothing, and at 0x4000 that map the page at 0 where it is: 32-bit paging.
+    fn two_spaces(memory: &Memory) -> [Paging; 2] {
+        for (gpa, entry) in [(0x4000, 0x5003_u32), (0x5000, 0x0003), (0x5004, 0x1003)] {
+            memory.write_value(gpa, entry).unwrap();
+        }
+        [0x2000, 0x4000].map(|cr3| Paging { cr0: CR0_PG, cr3, ..Paging::default() })
+    }
+
+    #[test]
+    fn a_breakpoint_waits_for_its_page() {
+        let memory = memory(&[0x90]);
+        let [nothing, mapped] = two_spaces(&memory);
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 4));
+        assert!(breakpoints.want(Owner::Gdb, wanted(&[AT]), &memory, &nothing).is_empty());
+        assert!(breakpoints.has_pending() && breakpoints.is_pending(AT));
+        breakpoints.place_pending(&memory, &nothing);
+        assert_eq!(byte(&memory), 0x90, "it is still not mapped");
+        let generation = breakpoints.generation();
+        breakpoints.place_pending(&memory, &mapped);
+        assert_eq!((byte(&memory), breakpoints.has_pending()), (INT3, false));
+        assert_ne!(breakpoints.generation(), generation, "vCPUs must look at the new table");
+    }
+
+    #[test]
+    fn a_breakpoint_of_one_address_space_is_where_its_tables_lead() {
+        let memory = memory(&[0x90]);
+        let [nothing, mapped] = two_spaces(&memory);
+        let stops = Stops::of(Actor::Gdb, Scope::of(mapped.cr3));
+        let roles = Roles { stops, ..Roles::default() };
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 4));
+        breakpoints.want(Owner::Gdb, [(AT, roles)].into(), &memory, &nothing);
+        assert_eq!((byte(&memory), breakpoints.has_pending()), (INT3, false));
+    }
+
+    #[test]
+    fn another_address_of_the_same_byte_is_known() {
+        let memory = memory(&[0x90, 0x90]);
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 4));
+        breakpoints.want(Owner::User, wanted(&[AT]), &memory, &Paging::default());
+        let table = breakpoints.table();
+        let alias = |gpa| table.alias(ALIASED[1], gpa, &memory, &Paging::default());
+        assert!(alias(AT + 1).is_none());
+        assert!(alias(AT).is_some_and(|site| site.gpa == AT && site.roles == Roles::default()));
+        breakpoints.take_out(&memory, AT);
+        assert_eq!(byte(&memory), 0x90);
+        breakpoints.put_back(&memory, AT);
+        assert_eq!(byte(&memory), INT3);
+    }
+
+    fn watch(address: u64) -> Watch {
+        Watch { address, len: 8, access: WatchAccess::Write }
+    }
+
+    #[test]
+    fn watchpoints_take_registers_from_breakpoints_that_have_another_place() {
+        let memory = memory(&[0x90; 8]);
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Bounce, 3));
+        breakpoints.note_handler(0, Some(HANDLER));
+        let set = |owner, watches| breakpoints.watch(owner, watches, &memory, &Paging::default());
+        assert_eq!(place(&breakpoints, &memory, &[AT]).0, [AT]);
+        assert!(set(Owner::Gdb, vec![watch(0x1000), watch(0x2000), watch(0x3000)]));
+        assert_eq!(breakpoints.table().registers(None).count(), 0);
+        assert_eq!((byte(&memory), breakpoints.table().watch_registers().count()), (INT3, 3));
+        assert!(!set(Owner::User, vec![watch(0x4000)]), "there are three");
+        assert_eq!(breakpoints.watched_by(Owner::User), []);
+        assert!(set(Owner::Gdb, vec![]));
+        assert_eq!((byte(&memory), breakpoints.table().registers(None).count()), (0x90, 1));
+        let blind = Offer { for_data: false, ..offer(BreakpointStop::Direct, 4) };
+        assert!(!Breakpoints::new(blind).watch(Owner::Gdb, vec![watch(0)], &memory, &Paging::default()));
+    }
+
+    #[test]
+    fn a_hardware_breakpoint_is_in_a_register_or_nowhere() {
+        let memory = memory(&[0x90; 8]);
+        let stops = Stops::of(Actor::Gdb, Scope::Everywhere);
+        let roles = Roles { stops, register: true, ..Roles::default() };
+        let all: BTreeMap<u64, Roles> = (AT..AT + 5).map(|gva| (gva, roles)).collect();
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 4));
+        let nowhere = breakpoints.want(Owner::Gdb, all, &memory, &Paging::default());
+        assert_eq!((nowhere.len(), breakpoints.table().registers(None).count()), (1, 4));
+        assert_eq!(byte(&memory), 0x90, "memory is left alone");
+        let set = |watches| breakpoints.watch(Owner::Gdb, watches, &memory, &Paging::default());
+        assert!(!set(vec![watch(0x1000)]), "they have all registers");
     }
 }

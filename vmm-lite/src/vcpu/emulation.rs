@@ -42,14 +42,15 @@ impl VcpuThread {
             _ => "KVM does not say why",
         };
         let address = emulate::linear_rip(rip, &sregs);
-        self.machine.fail(Error::InternalError(Box::new(Stuck {
+        let stuck = Stuck {
             vcpu: self.number,
             suberror,
             instruction: text(&instruction, &code),
             address,
             symbol: self.machine.name_of(address),
             why,
-        })));
+        };
+        self.machine.give_up(self.number, Error::InternalError(Box::new(stuck)));
         Ok(())
     }
 

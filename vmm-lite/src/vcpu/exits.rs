@@ -1,5 +1,7 @@
 //! What each exit asks of the monitor.
 
+use std::sync::Arc;
+
 use trace_format::event::{
     Actor, Counter, Data, Debugger, ExitReason, FOREIGN_EXITS, Marker, MsrDirection, Payload, ResetBy,
     StopReason, Text,
@@ -11,8 +13,8 @@ use crate::devices::{PortEffect, ResetLine};
 use crate::error::{Error, Result};
 use crate::irq::{Effect, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST};
 use crate::kvm::{Exit, IA32_LSTAR};
-use crate::machine::lock;
-use crate::probe::{Probes, Stepped, Verdict};
+use crate::machine::{StopCause, WatchAccess, lock};
+use crate::probe::{Probes, Stepped, Verdict, Watch};
 use crate::recorder::Timing;
 
 /// The IOAPIC's registers, gpa.
@@ -67,7 +69,7 @@ impl VcpuThread {
                 ExitReason::Halt
             }
             Exit::Shutdown => {
-                self.machine.stop(StopReason::TripleFault);
+                self.machine.end(Some(self.number), StopReason::TripleFault);
                 ExitReason::Shutdown
             }
             Exit::Debug { .. } | Exit::InternalError { .. } => self.debug_or_error(exit, timing)?,
@@ -84,11 +86,11 @@ impl VcpuThread {
                 ExitReason::FailEntry { hardware_reason, cpu }
             }
             Exit::MemoryFault { flags, gpa, size } => {
-                self.machine.fail(Error::MemoryFault { gpa, size });
+                self.machine.give_up(self.number, Error::MemoryFault { gpa, size });
                 ExitReason::MemoryFault { flags, gpa, size }
             }
             Exit::SystemEvent { kind, data } => {
-                self.machine.stop(StopReason::Reset { by: ResetBy::Hypervisor });
+                self.machine.end(Some(self.number), StopReason::Reset { by: ResetBy::Hypervisor });
                 ExitReason::SystemEvent { kind, data }
             }
             Exit::SetTpr => ExitReason::SetTpr,
@@ -127,9 +129,9 @@ impl VcpuThread {
         })
     }
 
-    /// Ends the run: going on would be wrong.
+    /// The guest has come to its end: going on would be wrong.
     fn give_up(&self, why: &'static str) {
-        self.machine.fail(Error::HostCannot { operation: "go on with this guest", why });
+        self.machine.give_up(self.number, Error::HostCannot { operation: "go on with this guest", why });
     }
 
     /// Returns the first bytes of what was read or written.
@@ -193,15 +195,15 @@ impl VcpuThread {
             PortEffect::Console { port, byte } => self.print(port.into(), byte, now),
             PortEffect::Exit { status } => {
                 self.flush_console();
-                self.machine.stop(StopReason::GuestExit { status });
+                self.machine.end(Some(self.number), StopReason::GuestExit { status });
             }
             PortEffect::PowerOff => {
                 self.flush_console();
-                self.machine.stop(StopReason::PowerOff);
+                self.machine.end(Some(self.number), StopReason::PowerOff);
             }
             PortEffect::Reset { line } => {
                 self.flush_console();
-                self.machine.stop(StopReason::Reset { by: reset_by(line) });
+                self.machine.end(Some(self.number), StopReason::Reset { by: reset_by(line) });
             }
             PortEffect::Call { gpa } => self.guest_call(gpa),
             PortEffect::PicEoi(eoi) => {
@@ -372,19 +374,42 @@ impl VcpuThread {
                 self.step_alone(now, timing)?;
                 ExitReason::Probe { pc }
             }
-            Verdict::Breakpoint { pc } => {
-                self.report_breakpoint(pc);
+            Verdict::Breakpoint { pc, by } => {
+                let event = Debugger::BreakpointHit { by, address: pc };
+                if !self.report(by, event, StopCause::Breakpoint { address: pc }) {
+                    self.probes.passed();
+                }
                 ExitReason::Probe { pc }
+            }
+            Verdict::Watchpoint(watch) => {
+                if !self.report_watch(&watch) {
+                    // The instruction is done: it will not be met again.
+                    self.probes.keep_watched(watch);
+                }
+                self.not_ours(exit, now)?
             }
             Verdict::NotOurs => self.not_ours(exit, now)?,
         })
     }
 
-    /// A vCPU has come to a breakpoint of a user's: everything stops.
-    fn report_breakpoint(&mut self, pc: u64) {
-        let by = Actor::User;
-        self.record(Payload::Debugger(Debugger::BreakpointHit { by, address: pc }));
-        self.machine.begin_pause(by);
+    /// Stops everything for what this vCPU has met. False if the guest has been stopped for something else first: then
+    /// it is as if this had not been met yet.
+    pub(super) fn report(&mut self, by: Actor, event: Debugger, cause: StopCause) -> bool {
+        let machine = Arc::clone(&self.machine);
+        if !machine.claim(by) {
+            return false;
+        }
+        self.record(Payload::Debugger(event));
+        machine.tell(Some(self.number), cause);
+        true
+    }
+
+    /// Stops everything because something that is watched was accessed.
+    pub(super) fn report_watch(&mut self, watch: &Watch) -> bool {
+        let (by, rip) = (self.probes.watcher(watch), self.vcpu.rip());
+        let Watch { address, access, .. } = *watch;
+        let event = Debugger::WatchpointHit { by, address, any: access == WatchAccess::Any, rip };
+        self.report(by, event, StopCause::Watchpoint { address, access })
     }
 
     fn not_ours(&mut self, exit: &Exit, now: u64) -> Result<ExitReason> {
@@ -404,7 +429,7 @@ impl VcpuThread {
         if self.carry_out_hlt()? {
             return Ok(());
         }
-        let machine = std::sync::Arc::clone(&self.machine);
+        let machine = Arc::clone(&self.machine);
         if !machine.run.hold_others(self.number, || machine.notify_all()) {
             return Ok(()); // the run has ended
         }

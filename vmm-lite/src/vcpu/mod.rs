@@ -193,6 +193,11 @@ impl VcpuThread {
                     self.generation = generation;
                     self.parked = false;
                     self.look = true;
+                    if let Some(watch) = self.probes.take_watched()
+                        && self.report_watch(&watch)
+                    {
+                        return Ok(Next::LookAgain);
+                    }
                 }
             }
         }
@@ -327,7 +332,7 @@ impl VcpuThread {
     /// Has KVM complete an instruction. Returns the instruction's next exit, if it has another.
     fn complete(&mut self) -> Result<Option<Exit>> {
         let exit = self.vcpu.complete_pending()?;
-        Ok(exit.filter(|exit| !self.probes.is_end_of_step(exit)))
+        Ok(exit.filter(|exit| !self.probes.is_end_of_step(exit, &self.vcpu)))
     }
 
     /// Starts to record outside an exit.
@@ -357,7 +362,7 @@ impl VcpuThread {
     fn sleep(&mut self, dead: bool) {
         self.flush_own_console();
         if dead && self.machine.run.sleeps_for_ever(self.number, || self.machine.anybody_notified()) {
-            self.machine.stop(StopReason::Deadlock);
+            self.machine.end(None, StopReason::Deadlock);
         }
         self.close_exit();
         self.park_thread(dead);

@@ -3,10 +3,11 @@
 use trace_format::event::{Actor, Debugger, Payload};
 
 use super::{Activity, VcpuThread};
+use crate::control::StepOutcome;
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
-use crate::machine::MachineState;
-use crate::probe::{Context, Probes, Stepped};
+use crate::machine::{MachineState, WatchAccess};
+use crate::probe::{Context, Probes, Stepped, Watch};
 
 /// Something to do on a vCPU's own thread, out of the guest.
 pub(crate) type Request = Box<dyn FnOnce(&mut VcpuThread) + Send>;
@@ -51,10 +52,14 @@ impl VcpuThread {
         result
     }
 
-    /// Executes one instruction; the other vCPUs are parked. Returns RIP before and after.
-    pub(crate) fn step(&mut self, by: Actor) -> Result<(u64, u64)> {
+    /// Executes one instruction; the other vCPUs are parked. With `interrupts` it takes one first that
+    /// is due: then its handler's first instruction is next.
+    pub(crate) fn step(&mut self, by: Actor, interrupts: bool) -> Result<StepOutcome> {
         if self.activity == Activity::WaitingForSipi {
             return Err(Error::WrongState { operation: "step the vCPU", state: "has not started it yet" });
+        }
+        if interrupts && self.activity == Activity::Running {
+            self.inject()?;
         }
         let from = self.vcpu.rip();
         // A halted vCPU stays where it is until an interrupt wakes it.
@@ -62,10 +67,17 @@ impl VcpuThread {
             self.step_through(from)?;
             self.machine.local_apic.after_step(self)?;
         }
-        let to = self.vcpu.rip();
+        let (to, mut watched) = (self.vcpu.rip(), None);
         self.record(Payload::Debugger(Debugger::Stepped { by, from, to }));
+        if let Some(watch) = self.probes.take_watched() {
+            let Watch { address, access, .. } = watch;
+            let rip = to;
+            let event = Debugger::WatchpointHit { by, address, any: access == WatchAccess::Any, rip };
+            self.record(Payload::Debugger(event));
+            watched = Some((address, access));
+        }
         self.close_exit();
-        Ok((from, to))
+        Ok(StepOutcome { from, to, halted: self.activity == Activity::Halted, watched })
     }
 
     fn step_through(&mut self, from: u64) -> Result<()> {

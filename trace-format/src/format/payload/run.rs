@@ -73,6 +73,9 @@ mod what {
     pub(super) const BREAKPOINT_HIT: u8 = 1;
     pub(super) const STEPPED: u8 = 2;
     pub(super) const DETACHED: u8 = 3;
+    pub(super) const WRITE_WATCHED: u8 = 4;
+    pub(super) const ACCESS_WATCHED: u8 = 5;
+    pub(super) const MATCHED: u8 = 6;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,6 +182,11 @@ pub(super) fn encode_debugger(debugger: &Debugger, last: &mut u64, e: &mut Encod
         Debugger::BreakpointHit { by, address } => (what::BREAKPOINT_HIT, by, delta(address, last), 0),
         Debugger::Stepped { by, from, to } => (what::STEPPED, by, delta(from, last), delta(to, last)),
         Debugger::Detached { by } => (what::DETACHED, by, 0, 0),
+        Debugger::WatchpointHit { by, address, any, rip } => {
+            let what = if any { what::ACCESS_WATCHED } else { what::WRITE_WATCHED };
+            (what, by, delta(address, last), delta(rip, last))
+        }
+        Debugger::Matched { by } => (what::MATCHED, by, 0, 0),
     };
     e.put(&Debugged { what, by: by.code(), address, to })
 }
@@ -193,6 +201,9 @@ pub(super) fn decode_debugger(mut bytes: &[u8], last: &mut u64) -> Result<Option
         what::BREAKPOINT_HIT => Some(Debugger::BreakpointHit { by, address }),
         what::STEPPED => Some(Debugger::Stepped { by, from: address, to }),
         what::DETACHED => Some(Debugger::Detached { by }),
+        what::WRITE_WATCHED => Some(Debugger::WatchpointHit { by, address, any: false, rip: to }),
+        what::ACCESS_WATCHED => Some(Debugger::WatchpointHit { by, address, any: true, rip: to }),
+        what::MATCHED => Some(Debugger::Matched { by }),
         _ => None,
     })
 }

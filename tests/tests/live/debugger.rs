@@ -1,0 +1,277 @@
+//! What debuggers ask of `Control` beyond what a user at the terminal does.
+
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use trace_format::event::{Actor, Debugger, Payload, StopReason};
+use vmm_lite::{Control, Error, Placed, Point, PointKind, Stop, StopCause, VcpuSet, WatchAccess, doctor};
+use vmscope_tests::run::{Guest, Started, symbol};
+use vmscope_tests::skip::kvm_or_skip;
+
+use vmscope_tests::images::DEBUGGING;
+
+use crate::control::{BY, CODE, header, until};
+
+const GDB: Actor = Actor::Gdb;
+/// Longer than any stop takes here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A guest before its first instruction, with a debugger attached.
+fn attached(guest: Guest) -> (Started, Control, Receiver<Stop>) {
+    let started = guest.paused().start();
+    let control = started.vm.control();
+    control.attach(GDB).unwrap();
+    let stops = control.stops();
+    (started, control, stops)
+}
+
+fn next(control: &Control, stops: &Receiver<Stop>) -> Stop {
+    let stop = stops.recv_timeout(PATIENCE).expect("the guest stops");
+    control.settle();
+    stop
+}
+
+/// Goes on, to the next stop.
+fn go(control: &Control, stops: &Receiver<Stop>) -> StopCause {
+    control.resume(GDB).unwrap();
+    next(control, stops).cause
+}
+
+/// Goes on to the guest's end and beyond it.
+fn finish(started: Started, control: &Control, stops: &Receiver<Stop>) {
+    let why = StopReason::GuestExit { status: 0 };
+    assert_eq!(go(control, stops), StopCause::Ending { why: why.clone() });
+    assert!(control.registers(0).unwrap().general.rip != 0, "it can be looked at");
+    control.resume(GDB).unwrap();
+    assert_eq!(next(control, stops).cause, StopCause::Ended { why });
+    started.finish().assert_well();
+}
+
+#[test]
+fn core_the_end_waits_for_a_debugger() {
+    if kvm_or_skip("core_the_end_waits_for_a_debugger") {
+        let (started, control, stops) = attached(Guest::new("hello", 1));
+        finish(started, &control, &stops);
+    }
+}
+
+#[test]
+fn a_triple_fault_can_be_looked_at_until_the_debugger_goes() {
+    if !kvm_or_skip("a_triple_fault_can_be_looked_at_until_the_debugger_goes") {
+        return;
+    }
+    // lidt [0x7c10]; ud2: real mode with an empty interrupt table has no handler for anything.
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("fault.bin");
+    let mut code = vec![0x0f, 0x01, 0x1e, 0x10, 0x7c, 0x0f, 0x0b];
+    code.resize(32, 0);
+    std::fs::write(&image, &code).unwrap();
+    let (started, control, stops) = attached(Guest::file(image, 1));
+    let StopCause::Ending { why } = go(&control, &stops) else { panic!("it comes to its end") };
+    // Some KVMs know only that they cannot go on.
+    assert!(matches!(why, StopReason::TripleFault | StopReason::HostError), "{why}");
+    assert!(control.registers(0).is_ok());
+    control.detach(GDB);
+    assert_eq!(started.finish().outcome.why, why);
+}
+
+#[test]
+fn only_the_debugger_lets_go_what_it_holds() {
+    if !kvm_or_skip("only_the_debugger_lets_go_what_it_holds") {
+        return;
+    }
+    let started = Guest::new("tlb-shootdown", 2).append("rounds=20").start();
+    let control = started.vm.control();
+    control.attach(GDB).unwrap();
+    assert!(matches!(control.attach(GDB), Err(Error::WrongState { .. })), "there is room for one");
+    assert!(matches!(control.resume(BY), Err(Error::WrongState { .. })));
+    control.detach(GDB);
+    let run = started.finish();
+    run.assert_well();
+    let acts = |act: &Debugger| run.count_where(|p| matches!(p, Payload::Debugger(e) if e == act));
+    assert_eq!([acts(&Debugger::Attached { by: GDB }), acts(&Debugger::Detached { by: GDB })], [1, 1]);
+}
+
+#[test]
+fn core_every_stop_is_told_and_in_the_trace() {
+    if !kvm_or_skip("core_every_stop_is_told_and_in_the_trace") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 3).append("rounds=10"));
+    let address = symbol(&header(&started), "lapic_eoi");
+    let point = Point::breakpoint(address);
+    assert_eq!(control.insert(GDB, 0, &point).unwrap(), Placed::Now);
+    for n in 0..20 {
+        control.resume(GDB).unwrap();
+        let stop = next(&control, &stops);
+        assert_eq!(stop.cause, StopCause::Breakpoint { address }, "stop {n}");
+        let rip = control.registers(stop.vcpu.unwrap()).unwrap().general.rip;
+        assert_eq!(rip, address, "stop {n}: the vCPU that is named stands there");
+    }
+    control.remove(GDB, 0, &point).unwrap();
+    let trace = started.trace.clone();
+    finish(started, &control, &stops);
+    drop(trace);
+}
+
+#[test]
+fn core_a_breakpoint_waits_for_its_page() {
+    if !kvm_or_skip("core_a_breakpoint_waits_for_its_page") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::image(DEBUGGING, 1));
+    // The guest maps that, writes code there, and calls it.
+    let address = CODE;
+    assert_eq!(control.insert(GDB, 0, &Point::breakpoint(address)).unwrap(), Placed::WhenMapped);
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address });
+    assert_eq!(control.registers(0).unwrap().general.rip, address);
+    control.remove_all(GDB).unwrap();
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn core_a_breakpoint_of_another_address_space_stops_nobody() {
+    if !kvm_or_skip("core_a_breakpoint_of_another_address_space_stops_nobody") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("trap-forwarding", 1));
+    let names = header(&started);
+    let [here, elsewhere] = ["on_syscall", "on_page_fault"].map(|name| symbol(&names, name));
+    control.insert(GDB, 0, &Point::breakpoint(here)).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address: here });
+    let cr3 = control.registers(0).unwrap().system.cr3;
+    let within = |address, cr3| Point { address_space: Some(cr3), ..Point::breakpoint(address) };
+    control.insert(GDB, 0, &within(here, cr3)).unwrap();
+    control.insert(GDB, 0, &within(elsewhere, cr3 ^ 0x10_0000)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(go(&control, &stops), StopCause::Breakpoint { address: here });
+    }
+    control.remove(GDB, 0, &Point::breakpoint(here)).unwrap();
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn core_hardware_breakpoints() {
+    if !kvm_or_skip("core_hardware_breakpoints") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 2).append("rounds=5"));
+    let names = header(&started);
+    let point =
+        |name| Point { kind: PointKind::HardwareBreakpoint, ..Point::breakpoint(symbol(&names, name)) };
+    let wanted = ["on_shootdown", "lapic_eoi"].map(point);
+    for point in &wanted {
+        control.insert(GDB, 0, point).unwrap();
+    }
+    let mut hit = VcpuSet::NONE;
+    for _ in 0..6 {
+        control.resume(GDB).unwrap();
+        let Stop { vcpu: Some(vcpu), cause: StopCause::Breakpoint { address } } = next(&control, &stops)
+        else {
+            panic!("it stops at a breakpoint");
+        };
+        assert!(wanted.iter().any(|point| point.address == address), "{address:#x}");
+        hit = hit.with(vcpu);
+    }
+    assert_eq!(hit, VcpuSet::first(2), "they are set on every vCPU");
+    control.remove_all(GDB).unwrap();
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn core_watchpoints() {
+    if !kvm_or_skip("core_watchpoints") {
+        return;
+    }
+    let works =
+        doctor().unwrap().calibration.iter().any(|fact| fact.name == "watchpoint" && fact.value == "works");
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 2).append("rounds=5"));
+    let address = symbol(&header(&started), "round");
+    let watch = Point::watch(address, 8, WatchAccess::Write);
+    let set = control.insert(GDB, 0, &watch);
+    if !works {
+        assert!(matches!(set, Err(Error::HostCannot { .. })), "{set:?}");
+        return finish(started, &control, &stops);
+    }
+    let value = || {
+        let mut bytes = [0; 8];
+        control.read_virtual(0, address, &mut bytes).unwrap();
+        u64::from_le_bytes(bytes)
+    };
+    for round in 1..=5 {
+        let expected = StopCause::Watchpoint { address, access: WatchAccess::Write };
+        assert_eq!(go(&control, &stops), expected, "round {round}");
+        assert_eq!(value(), round, "the write is done");
+    }
+    control.remove(GDB, 0, &watch).unwrap();
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn core_some_run_while_others_are_held() {
+    if !kvm_or_skip("core_some_run_while_others_are_held") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 3).append("rounds=100000 busy=3"));
+    let address = symbol(&header(&started), "on_shootdown");
+    control.insert(GDB, 0, &Point::breakpoint(address)).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address });
+    control.remove_all(GDB).unwrap();
+    let places = || [0, 1, 2].map(|vcpu| control.registers(vcpu).unwrap().general.rip);
+    let before = places();
+    for vcpu in 0..3 {
+        control.resume_some(GDB, VcpuSet::only(vcpu)).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        control.pause(GDB).unwrap();
+        assert_eq!(next(&control, &stops).cause, StopCause::Paused { by: GDB });
+        if vcpu == 0 {
+            assert_eq!(places()[1..], before[1..], "the others stayed");
+        }
+    }
+    control.stop(BY);
+    started.finish();
+}
+
+#[test]
+fn core_steps_while_others_have_slices() {
+    if !kvm_or_skip("core_steps_while_others_have_slices") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 4).append("rounds=20"));
+    let address = symbol(&header(&started), "take_part");
+    let point = Point::breakpoint(address);
+    control.insert(GDB, 0, &point).unwrap();
+    control.resume(GDB).unwrap();
+    let vcpu = next(&control, &stops).vcpu.unwrap();
+    let others = VcpuSet::first(4).without(vcpu);
+    let mut disturbed = 0;
+    for _ in 0..60 {
+        // Others come to the breakpoint meanwhile, and say so.
+        if !control.slice(others, Duration::from_micros(200)).unwrap() {
+            let stop = next(&control, &stops);
+            assert_eq!(stop.cause, StopCause::Breakpoint { address });
+            assert_ne!(stop.vcpu, Some(vcpu));
+            disturbed += 1;
+        }
+        control.step_on(vcpu, GDB, false).unwrap();
+    }
+    assert!(disturbed <= 3, "each of the three comes there once");
+    control.remove(GDB, 0, &point).unwrap();
+    assert!(matches!(control.slice(others, Duration::ZERO), Ok(true)));
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn a_pause_of_the_user_is_told_to_the_debugger() {
+    if !kvm_or_skip("a_pause_of_the_user_is_told_to_the_debugger") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 2).append("rounds=100000"));
+    control.resume(GDB).unwrap();
+    until("it runs", || !crate::control::is_paused(&control));
+    control.pause(BY).unwrap();
+    assert_eq!(next(&control, &stops).cause, StopCause::Paused { by: BY });
+    control.stop(BY);
+    assert!(matches!(next(&control, &stops).cause, StopCause::Ended { .. }));
+    started.finish();
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::spans::Spans;
+use super::{Durations, Quantiles};
 use crate::event::{Event, MACHINE, Payload, VcpuState};
 
 /// What one vCPU did.
@@ -19,6 +21,10 @@ pub struct VcpuReport {
     pub guest_ns: u64,
     /// Time that the monitor took for them, ns.
     pub handling_ns: u64,
+    /// Time in the guest before each.
+    pub exit_guest_ns: Option<Quantiles>,
+    /// Time that the monitor took for each.
+    pub exit_handling_ns: Option<Quantiles>,
     /// Time in which it was halted, ns.
     pub halted_ns: u64,
     /// Traps.
@@ -33,10 +39,21 @@ pub struct VcpuReport {
     halted_since: Option<u64>,
 }
 
+/// Bytes that the distributions of all vCPUs may take.
+const MEMORY: usize = 4 << 20;
+
 /// Counts by vCPU.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Vcpus {
     vcpus: BTreeMap<u8, VcpuReport>,
+    /// Times in the guest, and of handling.
+    exits: Spans<u8, 2>,
+}
+
+impl Default for Vcpus {
+    fn default() -> Self {
+        Self { vcpus: BTreeMap::new(), exits: Spans::new(MEMORY) }
+    }
 }
 
 impl Vcpus {
@@ -53,6 +70,7 @@ impl Vcpus {
                 vcpu.exits += 1;
                 vcpu.guest_ns = vcpu.guest_ns.saturating_add(exit.guest_ns);
                 vcpu.handling_ns = vcpu.handling_ns.saturating_add(exit.handling_ns);
+                self.exits.add(event.vcpu, [Some(exit.guest_ns), Some(exit.handling_ns)]);
             }
             Payload::Trap(_) => vcpu.traps += 1,
             Payload::Ipi(_) => vcpu.ipis_sent += 1,
@@ -74,10 +92,18 @@ impl Vcpus {
     pub fn report(&self, end: u64) -> Vec<VcpuReport> {
         let mut vcpus: Vec<VcpuReport> = self.vcpus.values().cloned().collect();
         for vcpu in &mut vcpus {
+            if let Some([guest, handling]) = self.exits.get(&vcpu.vcpu) {
+                vcpu.exit_guest_ns = Durations::quantiles(guest);
+                vcpu.exit_handling_ns = Durations::quantiles(handling);
+            }
             if let Some(since) = vcpu.halted_since.take() {
                 vcpu.halted_ns = vcpu.halted_ns.saturating_add(end.saturating_sub(since));
             }
         }
         vcpus
+    }
+
+    pub(super) fn error(&self) -> f64 {
+        self.exits.error()
     }
 }

@@ -130,11 +130,11 @@ impl HandlerReport {
             Some(cpl) => format!("cpl {cpl}"),
         };
         let mut line = format!("{trap:<18} {from:<7} {:>10} {:>10}", self.count, self.returned);
-        match &self.duration_ns {
-            Some(q) => {
-                [q.p50, q.p90, q.p99, q.max].iter().try_for_each(|ns| write!(line, " {:>7}", Span(*ns)))?
-            }
-            None => write!(line, "{:32}", "")?,
+        for ns in self.duration_ns.iter().flat_map(|q| [q.p50, q.p90, q.p99, q.max]) {
+            write!(line, " {:>7}", Span(ns))?;
+        }
+        if self.duration_ns.is_none() {
+            write!(line, "{:32}", "")?;
         }
         // The symbol was made printable when it was looked up.
         let unknown = if self.vector.is_some() { "(entry not seen)" } else { "" };

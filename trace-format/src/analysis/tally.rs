@@ -90,10 +90,8 @@ impl Tally {
                     traps.class.get_or_insert(trap.class);
                 }
             }
-            Payload::TrapReturn(back) => {
-                if self.vector(back.vector).is_some() {
-                    self.handlers.add(back.vector, [Some(back.duration_ns)]);
-                }
+            Payload::TrapReturn(back) if self.vector(back.vector).is_some() => {
+                self.handlers.add(back.vector, [Some(back.duration_ns)]);
             }
             Payload::IpiAccepted(accepted) => {
                 self.ipis.merged += u64::from(accepted.merged);

@@ -1,7 +1,5 @@
 //! What each vCPU did.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::spans::Spans;
@@ -45,14 +43,15 @@ const MEMORY: usize = 4 << 20;
 /// Counts by vCPU.
 #[derive(Clone, Debug)]
 pub struct Vcpus {
-    vcpus: BTreeMap<u8, VcpuReport>,
+    /// By number; those without events are not there.
+    vcpus: Vec<VcpuReport>,
     /// Times in the guest, and of handling.
     exits: Spans<u8, 2>,
 }
 
 impl Default for Vcpus {
     fn default() -> Self {
-        Self { vcpus: BTreeMap::new(), exits: Spans::new(MEMORY) }
+        Self { vcpus: Vec::new(), exits: Spans::new(MEMORY) }
     }
 }
 
@@ -62,7 +61,11 @@ impl Vcpus {
         if event.vcpu == MACHINE {
             return;
         }
-        let vcpu = self.vcpus.entry(event.vcpu).or_default();
+        let at = usize::from(event.vcpu);
+        if self.vcpus.len() <= at {
+            self.vcpus.resize_with(at + 1, VcpuReport::default);
+        }
+        let Some(vcpu) = self.vcpus.get_mut(at) else { return };
         vcpu.vcpu = event.vcpu;
         vcpu.events += 1;
         match &event.payload {
@@ -90,7 +93,8 @@ impl Vcpus {
     /// What they did until `end` (ns), in the order of their numbers.
     #[must_use]
     pub fn report(&self, end: u64) -> Vec<VcpuReport> {
-        let mut vcpus: Vec<VcpuReport> = self.vcpus.values().cloned().collect();
+        let mut vcpus = self.vcpus.clone();
+        vcpus.retain(|vcpu| vcpu.events > 0);
         for vcpu in &mut vcpus {
             if let Some([guest, handling]) = self.exits.get(&vcpu.vcpu) {
                 vcpu.exit_guest_ns = Durations::quantiles(guest);

@@ -217,6 +217,7 @@ impl Shootdowns {
     }
 
     /// A target has done something about an IPI.
+    #[inline]
     fn answer(&mut self, id: u64, vcpu: u8, seen: impl FnOnce(&mut Target, u64)) {
         let Some(&(event, delay)) = self.ids.get(&id) else { return };
         let Some(open) = self.open.get_mut(&event) else { return };

@@ -178,4 +178,15 @@ fn reports_by_field_and_time() {
     assert_eq!(by["groups"][0]["count"], whole["exits"][0]["count"]);
     drop(program::expect(2, &["report", &trace, "--window", "1us"]));
     drop(program::expect(2, &["report", &trace, "--by", "nothing"]));
+    // Groups over time, by a short name.
+    let lines = ["report", &trace, "--by", "reason", "--window", "50ms", "--top", "3"];
+    insta::assert_snapshot!("report-by-window", program::expect(0, &lines));
+    let json = program::expect(0, &[&lines[..], &["--json"]].concat());
+    let groups: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&groups["by"], &groups["window_ns"]), (&"exit.reason".into(), &50_000_000.into()));
+    for group in groups["groups"].as_array().unwrap() {
+        let windows = group["windows"].as_array().unwrap().iter();
+        assert_eq!(windows.map(|count| count.as_u64().unwrap()).sum::<u64>(), group["count"]);
+    }
+    drop(program::expect(2, &["report", &trace, "--by", "rip", "--window", "1us"]));
 }

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p trace-format --bench scale [-- EVENTS]`, 100 million events unless told. The trace is generated into the
 //! temporary directory (some 300 MB) and deleted in the end; it repeats the mixed stream of the codec's benchmark, with
-//! times and ids that go on.
+//! times and ids that go on. With `-- EVENTS --keep FILE` it is only written, to FILE, for measuring programs that read it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
 
 #[path = "codec/streams.rs"]
@@ -29,6 +29,11 @@ fn main() {
     let test = std::env::args().any(|argument| argument == "--test");
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let count = count.unwrap_or(if test { 100_000 } else { EVENTS });
+    if let Some(path) = std::env::args().skip_while(|argument| argument != "--keep").nth(1) {
+        let written = generate(Path::new(&path), count);
+        println!("{count} events, {written} bytes in {path}");
+        return;
+    }
     let file = tempfile::NamedTempFile::new().unwrap();
     let written = generate(file.path(), count);
     println!("{count} events, {:.2} bytes an event", written as f64 / count as f64);

@@ -89,6 +89,10 @@ pub struct IpiReport {
     pub accepted: u64,
     /// Those of them whose vector was pending already.
     pub merged: u64,
+    /// ICR writes a second of the trace.
+    pub sent_per_second: f64,
+    /// Deliveries a second.
+    pub accepted_per_second: f64,
     /// From the ICR write to the delivery.
     pub latency_ns: Option<Quantiles>,
     /// From the ICR write to the target's EOI.
@@ -102,6 +106,8 @@ pub struct IrqReport {
     pub source: String,
     /// How many were injected.
     pub count: u64,
+    /// How many a second of the trace.
+    pub per_second: f64,
     /// From their cause to their injection.
     pub latency_ns: Option<Quantiles>,
     /// From their injection to the EOI.

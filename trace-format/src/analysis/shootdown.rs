@@ -5,11 +5,12 @@
 //! targets before any of them has acknowledged. Which vectors are shootdowns the trace does not tell; the handlers' symbols
 //! do, and so they are named. The initiator of a shootdown waits for the last acknowledgement: that is the stall.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::{Durations, Quantiles};
+use super::Quantiles;
+use super::spans::Spans;
 use crate::Header;
 use crate::describe::Code;
 use crate::event::{DeliveryMode, Event, Payload};
@@ -17,6 +18,8 @@ use crate::event::{DeliveryMode, Event, Payload};
 /// Conversations that have begun and not ended; more are forgotten, the oldest first. A target that is halted with
 /// interrupts off may never answer.
 const MOST_OPEN: usize = 1024;
+/// Bytes that the distributions of the times of all vectors may take.
+const MEMORY: usize = 4 << 20;
 
 /// One conversation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,15 +97,26 @@ struct Vector {
     complete: u64,
     targets: u64,
     handler: Option<u64>,
-    accepted: Durations,
-    stalls: Durations,
+}
+
+/// A conversation that has not ended.
+#[derive(Clone, Debug)]
+struct Open {
+    shootdown: Shootdown,
+    /// The ids of its IPIs: one for each target at most.
+    ids: Vec<u64>,
 }
 
 /// Puts conversations together. Events come in order.
 #[derive(Clone, Debug)]
 pub struct Shootdowns {
     vectors: BTreeMap<u8, Vector>,
-    open: VecDeque<Shootdown>,
+    /// By vector: how long until targets accepted, and the stalls.
+    times: Spans<u8, 2>,
+    /// By the number of the first event.
+    open: BTreeMap<u64, Open>,
+    /// The last conversation that a vCPU began with a vector, if it has not ended.
+    last: HashMap<(u8, u8), u64>,
     /// The conversation and the delay of an IPI against its first, by the IPI's id.
     ids: HashMap<u64, (u64, u64)>,
     slowest: Vec<Shootdown>,
@@ -117,7 +131,9 @@ impl Shootdowns {
     pub fn new(most: usize) -> Self {
         Self {
             vectors: BTreeMap::new(),
-            open: VecDeque::new(),
+            times: Spans::new(MEMORY),
+            open: BTreeMap::new(),
+            last: HashMap::new(),
             ids: HashMap::new(),
             slowest: Vec::new(),
             most,
@@ -139,8 +155,8 @@ impl Shootdowns {
             Payload::IpiAccepted(accepted) => {
                 if selected || self.ids.contains_key(&accepted.id) {
                     self.count(accepted.sender, event.vcpu);
-                    if let Some(vector) = self.vectors.get_mut(&accepted.vector) {
-                        vector.accepted.add(accepted.latency_ns);
+                    if self.vectors.contains_key(&accepted.vector) {
+                        self.times.add(accepted.vector, [Some(accepted.latency_ns), None]);
                     }
                 }
                 let latency_ns = accepted.latency_ns;
@@ -171,14 +187,16 @@ impl Shootdowns {
             targets.map(|vcpu| Target { vcpu, accept_ns: None, eoi_ns: None }).collect();
         let vector = self.vectors.entry(ipi.vector).or_default();
         vector.targets += targets.len() as u64;
-        let same =
-            self.open.iter_mut().rev().find(|open| open.initiator == event.vcpu && open.vector == ipi.vector);
-        if let Some(open) = same
+        let key = (event.vcpu, ipi.vector);
+        if let Some(open) = self.last.get(&key).and_then(|number| self.open.get_mut(number))
             && open
+                .shootdown
                 .targets
                 .iter()
                 .all(|old| old.eoi_ns.is_none() && targets.iter().all(|new| new.vcpu != old.vcpu))
         {
+            open.ids.push(ipi.id);
+            let open = &mut open.shootdown;
             open.targets.extend(targets);
             open.targets.sort_by_key(|target| target.vcpu);
             self.ids.insert(ipi.id, (open.event, event.time.saturating_sub(open.time)));
@@ -186,40 +204,50 @@ impl Shootdowns {
         }
         vector.count += 1;
         self.ids.insert(ipi.id, (number, 0));
-        let (initiator, vector) = (event.vcpu, ipi.vector);
-        self.open.push_back(Shootdown {
-            event: number,
-            time: event.time,
-            initiator,
-            vector,
-            targets,
-            stall_ns: None,
-        });
+        self.last.insert(key, number);
+        let (initiator, vector) = key;
+        let shootdown =
+            Shootdown { event: number, time: event.time, initiator, vector, targets, stall_ns: None };
+        self.open.insert(number, Open { shootdown, ids: vec![ipi.id] });
         if self.open.len() > MOST_OPEN
-            && let Some(forgotten) = self.open.pop_front()
+            && let Some((&oldest, _)) = self.open.first_key_value()
         {
-            self.ids.retain(|_, (event, _)| *event != forgotten.event);
+            self.close(oldest);
         }
     }
 
     /// A target has done something about an IPI.
+    #[inline]
     fn answer(&mut self, id: u64, vcpu: u8, seen: impl FnOnce(&mut Target, u64)) {
         let Some(&(event, delay)) = self.ids.get(&id) else { return };
-        let Some(at) = self.open.iter().position(|open| open.event == event) else { return };
-        let Some(open) = self.open.get_mut(at) else { return };
-        if let Some(target) = open.target(vcpu) {
+        let Some(open) = self.open.get_mut(&event) else { return };
+        if let Some(target) = open.shootdown.target(vcpu) {
             seen(target, delay);
         }
-        if open.is_complete()
-            && let Some(mut ended) = self.open.remove(at)
+        if open.shootdown.is_complete()
+            && let Some(mut ended) = self.close(event)
         {
-            self.ids.retain(|_, (event, _)| *event != ended.event);
             ended.stall_ns = ended.slowest().and_then(|target| target.eoi_ns);
-            let vector = self.vectors.entry(ended.vector).or_default();
-            vector.complete += 1;
-            vector.stalls.add(ended.stall_ns.unwrap_or(0));
+            self.vectors.entry(ended.vector).or_default().complete += 1;
+            self.times.add(ended.vector, [None, Some(ended.stall_ns.unwrap_or(0))]);
             self.keep(ended);
         }
+    }
+
+    /// Forgets the conversation that began with event `number`, and its IPIs.
+    fn close(&mut self, number: u64) -> Option<Shootdown> {
+        let Open { shootdown, ids } = self.open.remove(&number)?;
+        for id in ids {
+            // A trace may use an id twice.
+            if self.ids.get(&id).is_some_and(|(event, _)| *event == number) {
+                self.ids.remove(&id);
+            }
+        }
+        let key = (shootdown.initiator, shootdown.vector);
+        if self.last.get(&key) == Some(&number) {
+            self.last.remove(&key);
+        }
+        Some(shootdown)
     }
 
     /// Keeps it if it is among the slowest.
@@ -262,19 +290,26 @@ impl Shootdowns {
         let mut vectors: Vec<VectorReport> = self
             .vectors
             .iter()
-            .map(|(number, vector)| VectorReport {
-                vector: *number,
-                handler: vector.handler.map(|address| Code { address, header }.to_string()),
-                count: vector.count,
-                incomplete: vector.count - vector.complete.min(vector.count),
-                targets: vector.targets,
-                accept_ns: vector.accepted.quantiles(),
-                stall_ns: vector.stalls.quantiles(),
-                total_stall_ns: vector.stalls.total_ns(),
+            .map(|(number, vector)| {
+                let times = self.times.get(number);
+                VectorReport {
+                    vector: *number,
+                    handler: vector.handler.map(|address| Code { address, header }.to_string()),
+                    count: vector.count,
+                    incomplete: vector.count - vector.complete.min(vector.count),
+                    targets: vector.targets,
+                    accept_ns: times.and_then(|[accepts, _]| accepts.quantiles()),
+                    stall_ns: times.and_then(|[_, stalls]| stalls.quantiles()),
+                    total_stall_ns: times.map_or(0, |[_, stalls]| stalls.total_ns()),
+                }
             })
             .collect();
         vectors.sort_by_key(|vector| std::cmp::Reverse(vector.total_stall_ns));
         vectors
+    }
+
+    pub(super) fn error(&self) -> f64 {
+        self.times.error()
     }
 }
 
@@ -345,9 +380,44 @@ mod tests {
 
     #[test]
     fn what_nobody_answers_is_forgotten() {
-        let events: Vec<Event> = (0..5000).map(|n| sent(n, 0, n, 0xfd, 0b10)).collect();
+        // With one vector, and with all.
+        for vectors in [1, 256] {
+            let send = |n: u64| sent(n, (n % 4) as u8, n, (n % vectors) as u8, 0b10);
+            let found = analyzed(&(0..5000).map(send).collect::<Vec<_>>());
+            assert!(found.open.len() <= MOST_OPEN && found.ids.len() <= MOST_OPEN);
+            assert!(found.last.len() <= MOST_OPEN, "none of what is forgotten");
+            let incomplete: u64 = found.vectors(&Header::default()).iter().map(|row| row.incomplete).sum();
+            assert_eq!(incomplete, 5000);
+        }
+    }
+
+    /// Those that wait for ever are not in the way of others, and one of them that is answered late is found.
+    #[test]
+    fn conversations_go_on_beside_a_thousand_that_are_never_answered() {
+        let stuck = MOST_OPEN as u64 - 1;
+        let mut events: Vec<Event> = (0..stuck).map(|id| sent(id, 2, id, 9, 0b10)).collect();
+        for id in stuck..stuck + 2000 {
+            events.extend([sent(id, 0, id, 0xfd, 0b10), accepted(id, 1, id, 3), eoi(id, 1, id, 5)]);
+        }
+        events.push(eoi(9000, 1, 0, 9000));
         let found = analyzed(&events);
-        assert!(found.open.len() <= MOST_OPEN && found.ids.len() <= MOST_OPEN);
-        assert_eq!(found.vectors(&Header::default())[0].incomplete, 5000);
+        let vectors = found.vectors(&Header::default());
+        let counts: Vec<_> = vectors.iter().map(|row| (row.vector, row.count, row.incomplete)).collect();
+        assert_eq!(counts, [(0xfd, 2000, 0), (9, stuck, stuck - 1)]);
+        assert_eq!(found.slowest()[0].stall_ns, Some(9000));
+        assert_eq!((found.open.len() as u64, found.ids.len() as u64), (stuck - 1, stuck - 1));
+    }
+
+    #[test]
+    fn an_id_that_is_used_twice_belongs_to_the_last() {
+        let found = analyzed(&[
+            sent(0, 0, 7, 0xfd, 0b10),
+            sent(1, 3, 7, 0xfd, 0b100),
+            eoi(2, 2, 7, 1),
+            sent(3, 0, 8, 0xfd, 0b100),
+            eoi(4, 2, 8, 1),
+        ]);
+        assert_eq!(found.slowest().len(), 1, "{found:?}");
+        assert_eq!(found.open.len(), 1);
     }
 }

@@ -2,19 +2,19 @@
 
 use std::fmt::{self, Write};
 
-use super::text::{finish, heading_of};
-use super::{Details, GroupReport, Quantiles, Shootdown, VectorReport, Windows};
+use super::text::{finish, heading, heading_of, row};
+use super::{Details, GroupReport, HandlerReport, Quantiles, Shootdown, VectorReport, WalkReport, Windows};
 use crate::describe::{Escaped, Span};
 
 impl Details {
     pub(super) fn write(&self, duration_ns: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handlers(f)?;
         self.shootdowns(f)?;
         self.vcpus(duration_ns, f)?;
         self.matrix(f)?;
         groups(f, "exits of", "handling", &self.symbols)?;
         groups(f, "page faults of", "", &self.pages)?;
-        groups(f, "handler", "", &self.handlers)?;
-        groups(f, "walk", "", &self.walks)?;
+        self.walks(f)?;
         self.windows.as_ref().map_or(Ok(()), |windows| windows.write(f))
     }
 
@@ -67,7 +67,35 @@ impl Details {
             );
             finish(f, &line)?;
         }
+        heading(f, "exits of", "of vCPU")?;
+        for vcpu in self.by_vcpu.iter().filter(|vcpu| vcpu.exits > 0) {
+            let part = |ns: u64| Percent(ns as f64 / duration_ns.max(1) as f64).to_string();
+            let name = format!("cpu{}", vcpu.vcpu);
+            let (guest, handling) = (vcpu.exit_guest_ns.as_ref(), vcpu.exit_handling_ns.as_ref());
+            row(f, &name, vcpu.exits, "handling", handling, &part(vcpu.handling_ns))?;
+            row(f, "", "", "guest", guest, &part(vcpu.guest_ns))?;
+        }
         Ok(())
+    }
+
+    fn handlers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.trap_handlers.is_empty() {
+            return Ok(());
+        }
+        let head = format!(
+            "{:<18} {:<7} {:>10} {:>10} {:>7} {:>7} {:>7} {:>7}  handler",
+            "trap", "from", "count", "returned", "p50", "p90", "p99", "max"
+        );
+        heading_of(f, &head)?;
+        self.trap_handlers.iter().try_for_each(|handler| handler.write(f))
+    }
+
+    fn walks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.walks_by_depth.is_empty() {
+            return Ok(());
+        }
+        heading_of(f, &format!("{:<18} {:>10} {:>8} {:>8}", "walk", "count", "entries", "page"))?;
+        self.walks_by_depth.iter().try_for_each(|walk| walk.write(f))
     }
 
     fn matrix(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,6 +113,45 @@ impl Details {
             finish(f, &line)?;
         }
         Ok(())
+    }
+}
+
+impl HandlerReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trap = match (self.vector, self.name) {
+            (None, _) => "(others)".to_owned(),
+            (Some(vector), None) => vector.to_string(),
+            (Some(vector), Some(name)) => format!("{vector} {name}"),
+        };
+        let from = match self.cpl {
+            None => "-".to_owned(),
+            Some(0) => "kernel".to_owned(),
+            Some(3) => "user".to_owned(),
+            Some(cpl) => format!("cpl {cpl}"),
+        };
+        let mut line = format!("{trap:<18} {from:<7} {:>10} {:>10}", self.count, self.returned);
+        for ns in self.duration_ns.iter().flat_map(|q| [q.p50, q.p90, q.p99, q.max]) {
+            write!(line, " {:>7}", Span(ns))?;
+        }
+        if self.duration_ns.is_none() {
+            write!(line, "{:32}", "")?;
+        }
+        // The symbol was made printable when it was looked up.
+        let unknown = if self.vector.is_some() { "(entry not seen)" } else { "" };
+        write!(line, "  {}", self.handler.as_deref().unwrap_or(unknown))?;
+        finish(f, &line)
+    }
+}
+
+impl WalkReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let page = match self.page_size {
+            None => "-".to_owned(),
+            Some(size) if size >= 1 << 30 => format!("{} GiB", size >> 30),
+            Some(size) if size >= 1 << 20 => format!("{} MiB", size >> 20),
+            Some(size) => format!("{} KiB", size >> 10),
+        };
+        finish(f, &format!("{:<18} {:>10} {:>8} {page:>8}", self.outcome, self.count, self.depth))
     }
 }
 
@@ -153,14 +220,19 @@ pub(super) fn groups(
         groups.iter().map(|group| shown_value(group).chars().count()).max().unwrap_or(0).clamp(18, 48);
     let mut head = format!("{what:<width$} {:>10}", "count");
     if timed {
-        write!(head, "  {time:<8} {:>8} {:>8} {:>8}", "sum", "mean", "max")?;
+        write!(head, "  {time:<8} {:>7} {:>7} {:>7} {:>7} {:>7}", "sum", "mean", "p50", "p99", "max")?;
     }
     heading_of(f, &head)?;
     for group in groups {
         let mut line = format!("{:<width$} {:>10}", shown_value(group), group.count);
         if let (Some(mean), Some(max)) = (group.mean_ns, group.max_ns) {
             let sum = u64::try_from(group.total_ns).unwrap_or(u64::MAX);
-            write!(line, "  {:<8} {:>8} {:>8} {:>8}", "", Span(sum), Span(mean.round() as u64), Span(max))?;
+            write!(line, "  {:<8} {:>7} {:>7}", "", Span(sum), Span(mean.round() as u64))?;
+            for quantile in [group.p50_ns, group.p99_ns] {
+                let shown = quantile.map_or_else(|| "-".to_owned(), |ns| Span(ns).to_string());
+                write!(line, " {shown:>7}")?;
+            }
+            write!(line, " {:>7}", Span(max))?;
         }
         finish(f, &line)?;
     }
@@ -177,13 +249,35 @@ fn shown_value(group: &GroupReport) -> String {
 
 impl Windows {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        heading_of(f, &format!("{:<18} {:>10}  windows of {}", "rate", "most", Span(self.window_ns)))?;
-        for (kind, counts) in &self.counts {
-            let most = counts.iter().copied().max().unwrap_or(0);
-            finish(f, &format!("{kind:<18} {most:>10}  {}", Sparkline(counts, most)))?;
-        }
-        Ok(())
+        lines(
+            f,
+            self.window_ns,
+            self.counts.iter().map(|(kind, counts)| ((*kind).to_owned(), counts.as_slice())),
+        )
     }
+}
+
+/// The time lines of a table of groups.
+pub(super) fn group_lines(f: &mut fmt::Formatter<'_>, window_ns: u64, groups: &[GroupReport]) -> fmt::Result {
+    lines(
+        f,
+        window_ns,
+        groups.iter().filter_map(|group| Some((shown_value(group), group.windows.as_deref()?))),
+    )
+}
+
+fn lines<'c>(
+    f: &mut fmt::Formatter<'_>,
+    window_ns: u64,
+    rows: impl Iterator<Item = (String, &'c [u64])> + Clone,
+) -> fmt::Result {
+    let width = rows.clone().map(|(name, _)| name.chars().count()).max().unwrap_or(0).clamp(18, 48);
+    heading_of(f, &format!("{:<width$} {:>10}  windows of {}", "rate", "most", Span(window_ns)))?;
+    for (name, counts) in rows {
+        let most = counts.iter().copied().max().unwrap_or(0);
+        finish(f, &format!("{name:<width$} {most:>10}  {}", Sparkline(counts, most)))?;
+    }
+    Ok(())
 }
 
 /// Counts as blocks of eight heights; where there are too many for a line, the highest of several.
@@ -200,6 +294,16 @@ impl fmt::Display for Sparkline<'_> {
             f.write_char(level.checked_sub(1).and_then(|level| BLOCKS.get(level)).copied().unwrap_or(' '))?;
         }
         Ok(())
+    }
+}
+
+/// How often in a second.
+pub(super) struct Rate(pub(super) f64);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimals = usize::from(self.0 < 99.95);
+        f.pad(&format!("{:.decimals$}", self.0))
     }
 }
 

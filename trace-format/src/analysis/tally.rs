@@ -6,6 +6,7 @@ use super::Durations;
 use super::report::{
     ExitReport, GuestReport, IpiReport, IrqReport, NamedFact, Report, TraceReport, TrapReport,
 };
+use super::spans::Spans;
 use crate::Reader;
 use crate::event::{
     Event, IrqSource, Kind, MACHINE, Payload, StopReason, TrapClass, VECTOR_SYSCALL, VcpuState, vector_name,
@@ -14,37 +15,36 @@ use crate::event::{
 /// The most counters of a guest that are kept; a guest that makes up names must not fill the memory.
 const MAX_COUNTERS: usize = 256;
 
-/// The most interrupt sources that are told apart: machines have fewer pins, but a forged trace can name hundreds, and each
-/// has distributions that take up to a MiB. The others are counted together.
+/// The most interrupt sources that are told apart: machines have fewer pins, but a forged trace can name hundreds. The
+/// others are counted together.
 const MAX_SOURCES: usize = 64;
+/// Bytes that the distributions of the times of exits may take, those of handlers and those of interrupts.
+const MEMORY: [usize; 3] = [8 << 20, 4 << 20, 4 << 20];
 /// What they are called.
 const OTHER_SOURCES: &str = "others";
 
 /// Counts events. What it holds is bounded by the number of kinds, reasons and vectors, not of events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tally {
     events: u64,
     lost: u64,
     by_kind: [u64; Kind::ALL.len()],
-    exits: BTreeMap<&'static str, Exits>,
+    /// By reason: time in the guest, and of handling.
+    exits: Spans<&'static str, 2>,
     traps: BTreeMap<u16, Traps>,
+    /// By vector.
+    handlers: Spans<u16, 1>,
     ipis: Ipis,
-    irqs: BTreeMap<String, Irqs>,
+    /// By source, `None` for all for which there was no room: latency of the injection, and of the EOI.
+    irqs: Spans<Option<IrqSource>, 2>,
     guest: GuestReport,
     highest_vcpu: Option<u8>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Exits {
-    guest: Durations,
-    handling: Durations,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Traps {
     class: Option<TrapClass>,
     count: u64,
-    durations: Durations,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,10 +54,22 @@ struct Ipis {
     eois: Durations,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Irqs {
-    injected: Durations,
-    eois: Durations,
+impl Default for Tally {
+    fn default() -> Self {
+        let [exits, handlers, irqs] = MEMORY;
+        Self {
+            events: 0,
+            lost: 0,
+            by_kind: [0; Kind::ALL.len()],
+            exits: Spans::new(exits),
+            traps: BTreeMap::new(),
+            handlers: Spans::new(handlers),
+            ipis: Ipis::default(),
+            irqs: Spans::new(irqs),
+            guest: GuestReport::default(),
+            highest_vcpu: None,
+        }
+    }
 }
 
 impl Tally {
@@ -70,9 +82,7 @@ impl Tally {
         }
         match &event.payload {
             Payload::Exit(exit) => {
-                let exits = self.exits.entry(exit.reason.name()).or_default();
-                exits.guest.add(exit.guest_ns);
-                exits.handling.add(exit.handling_ns);
+                self.exits.add(exit.reason.name(), [Some(exit.guest_ns), Some(exit.handling_ns)]);
             }
             Payload::Trap(trap) => {
                 if let Some(traps) = self.vector(trap.vector) {
@@ -80,18 +90,16 @@ impl Tally {
                     traps.class.get_or_insert(trap.class);
                 }
             }
-            Payload::TrapReturn(back) => {
-                if let Some(traps) = self.vector(back.vector) {
-                    traps.durations.add(back.duration_ns);
-                }
+            Payload::TrapReturn(back) if self.vector(back.vector).is_some() => {
+                self.handlers.add(back.vector, [Some(back.duration_ns)]);
             }
             Payload::IpiAccepted(accepted) => {
                 self.ipis.merged += u64::from(accepted.merged);
                 self.ipis.accepted.add(accepted.latency_ns);
             }
             Payload::IpiEoi(eoi) => self.ipis.eois.add(eoi.latency_ns),
-            Payload::Irq(irq) => self.source(irq.source).injected.add(irq.latency_ns),
-            Payload::IrqEoi(eoi) => self.source(eoi.source).eois.add(eoi.latency_ns),
+            Payload::Irq(irq) => self.irqs.add(self.source(irq.source), [Some(irq.latency_ns), None]),
+            Payload::IrqEoi(eoi) => self.irqs.add(self.source(eoi.source), [None, Some(eoi.latency_ns)]),
             Payload::Counter(counter) => {
                 let counters = &mut self.guest.counters;
                 if counters.len() < MAX_COUNTERS || counters.contains_key(counter.name.as_str()) {
@@ -128,16 +136,14 @@ impl Tally {
             let all = duration_ns as f64 * f64::from(vcpus);
             if all > 0.0 { durations.total_ns() as f64 / all } else { 0.0 }
         };
-        let per_second =
-            |count: u64| if duration_ns > 0 { count as f64 * 1e9 / duration_ns as f64 } else { 0.0 };
         let mut exits: Vec<ExitReport> = self
             .exits
             .iter()
-            .filter_map(|(&reason, exits)| {
-                let (guest_ns, handling_ns) = (exits.guest.quantiles()?, exits.handling.quantiles()?);
-                let count = exits.guest.count();
-                let (guest_share, handling_share) = (share(&exits.guest), share(&exits.handling));
-                let per_second = per_second(count);
+            .filter_map(|(&reason, [guest, handling])| {
+                let (guest_ns, handling_ns) = (guest.quantiles()?, handling.quantiles()?);
+                let count = guest.count();
+                let (guest_share, handling_share) = (share(guest), share(handling));
+                let per_second = per_second(count, duration_ns);
                 Some(ExitReport {
                     reason,
                     count,
@@ -185,10 +191,12 @@ impl Tally {
                 sent: self.count(Kind::Ipi),
                 accepted: self.count(Kind::IpiAccepted),
                 merged: self.ipis.merged,
+                sent_per_second: per_second(self.count(Kind::Ipi), duration_ns),
+                accepted_per_second: per_second(self.count(Kind::IpiAccepted), duration_ns),
                 latency_ns: self.ipis.accepted.quantiles(),
                 eoi_latency_ns: self.ipis.eois.quantiles(),
             },
-            irqs: self.irqs(),
+            irqs: self.irqs(duration_ns),
             guest: self.guest.clone(),
             details: super::Details::default(),
             trace: TraceReport {
@@ -217,13 +225,14 @@ impl Tally {
             .iter()
             .map(|(&vector, traps)| {
                 let class = traps.class.map_or("unknown", TrapClass::name);
+                let times = self.handlers.get(&vector).map(|[times]| times);
                 TrapReport {
                     vector,
                     name: vector_name(vector).unwrap_or(class),
                     class,
                     count: traps.count,
-                    returned: traps.durations.count(),
-                    duration_ns: traps.durations.quantiles(),
+                    returned: times.map_or(0, Durations::count),
+                    duration_ns: times.and_then(Durations::quantiles),
                 }
             })
             .collect();
@@ -231,15 +240,16 @@ impl Tally {
         traps
     }
 
-    fn irqs(&self) -> Vec<IrqReport> {
+    fn irqs(&self, duration_ns: u64) -> Vec<IrqReport> {
         let mut irqs: Vec<IrqReport> = self
             .irqs
             .iter()
-            .map(|(source, irqs)| IrqReport {
-                source: source.clone(),
-                count: irqs.injected.count(),
-                latency_ns: irqs.injected.quantiles(),
-                eoi_latency_ns: irqs.eois.quantiles(),
+            .map(|(source, [injected, eois])| IrqReport {
+                source: source.map_or_else(|| OTHER_SOURCES.to_owned(), |source| source.to_string()),
+                count: injected.count(),
+                per_second: per_second(injected.count(), duration_ns),
+                latency_ns: injected.quantiles(),
+                eoi_latency_ns: eois.quantiles(),
             })
             .collect();
         irqs.sort_by_key(|irq| std::cmp::Reverse(irq.count));
@@ -251,13 +261,19 @@ impl Tally {
         (vector <= VECTOR_SYSCALL).then(|| self.traps.entry(vector).or_default())
     }
 
-    fn source(&mut self, source: IrqSource) -> &mut Irqs {
-        let mut name = source.to_string();
-        if self.irqs.len() >= MAX_SOURCES && !self.irqs.contains_key(&name) {
-            name = OTHER_SOURCES.to_owned();
-        }
-        self.irqs.entry(name).or_default()
+    /// The source, if there is room for it.
+    fn source(&self, source: IrqSource) -> Option<IrqSource> {
+        (self.irqs.len() < MAX_SOURCES || self.irqs.get(&Some(source)).is_some()).then_some(source)
     }
+
+    /// By how much quantiles are too high at most, as a fraction of themselves.
+    pub(super) fn error(&self) -> f64 {
+        self.exits.error().max(self.handlers.error()).max(self.irqs.error())
+    }
+}
+
+fn per_second(count: u64, duration_ns: u64) -> f64 {
+    if duration_ns > 0 { count as f64 * 1e9 / duration_ns as f64 } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -290,7 +306,7 @@ mod tests {
             raise(IrqSource::Pic { line: pin });
         }
         raise(IrqSource::IoApic { pin: 0 });
-        let irqs = tally.irqs();
+        let irqs = tally.irqs(1);
         assert_eq!(irqs.len(), MAX_SOURCES + 1);
         assert_eq!((irqs[0].source.as_str(), irqs[0].count), (OTHER_SOURCES, 512 - MAX_SOURCES as u64));
         assert_eq!((irqs[1].source.as_str(), irqs[1].count), ("ioapic-0", 2), "those that are kept go on");

@@ -4,11 +4,11 @@ use std::fmt::{self, Write};
 
 use super::Quantiles;
 use super::report::Report;
-use super::tables::Percent;
+use super::tables::{Percent, Rate};
 use crate::describe::{Escaped, Span};
 
 impl Report {
-    /// The report as text of up to about 100 columns.
+    /// The report as text of up to about 105 columns.
     #[must_use]
     pub fn text(&self) -> String {
         self.to_string()
@@ -53,6 +53,13 @@ impl Report {
         if self.unknown != 0 {
             writeln!(f, "unknown   {} events of kinds that this version does not know", self.unknown)?;
         }
+        if self.details.quantile_error > 0.001 {
+            let error = Percent(self.details.quantile_error);
+            writeln!(
+                f,
+                "quantiles up to {error} too high: too many different things are timed for finer ones"
+            )?;
+        }
         Ok(())
     }
 
@@ -74,7 +81,8 @@ impl Report {
         for exit in &self.exits {
             let share = Percent(exit.handling_share).to_string();
             row(f, exit.reason, exit.count, "handling", Some(&exit.handling_ns), &share)?;
-            row(f, "", "", "guest", Some(&exit.guest_ns), &Percent(exit.guest_share).to_string())?;
+            let rate = format!("{}/s", Rate(exit.per_second));
+            row(f, "", rate, "guest", Some(&exit.guest_ns), &Percent(exit.guest_share).to_string())?;
         }
         Ok(())
     }
@@ -96,15 +104,17 @@ impl Report {
         if ipis.sent == 0 && ipis.accepted == 0 && self.irqs.is_empty() {
             return Ok(());
         }
-        heading(f, "interrupt", "")?;
+        heading(f, "interrupt", "a second")?;
         if ipis.sent != 0 || ipis.accepted != 0 {
-            row(f, "ipi sent", ipis.sent, "", None, "")?;
-            row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref(), "")?;
+            row(f, "ipi sent", ipis.sent, "", None, &Rate(ipis.sent_per_second).to_string())?;
+            let rate = Rate(ipis.accepted_per_second).to_string();
+            row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref(), &rate)?;
             row(f, "", "", "eoi", ipis.eoi_latency_ns.as_ref(), "")?;
             row(f, "ipi merged", ipis.merged, "", None, "")?;
         }
         for irq in &self.irqs {
-            row(f, &irq.source, irq.count, "accept", irq.latency_ns.as_ref(), "")?;
+            let rate = Rate(irq.per_second).to_string();
+            row(f, &irq.source, irq.count, "accept", irq.latency_ns.as_ref(), &rate)?;
             if let Some(eoi) = &irq.eoi_latency_ns {
                 row(f, "", "", "eoi", Some(eoi), "")?;
             }
@@ -143,15 +153,15 @@ pub(super) fn finish(f: &mut fmt::Formatter<'_>, line: &str) -> fmt::Result {
     writeln!(f, "{}", line.trim_end())
 }
 
-fn heading(f: &mut fmt::Formatter<'_>, what: &str, share: &str) -> fmt::Result {
+pub(super) fn heading(f: &mut fmt::Formatter<'_>, what: &str, share: &str) -> fmt::Result {
     let line = format!(
-        "{what:<18} {:>10}  {:<8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {share:>8}",
-        "count", "time", "min", "mean", "p50", "p90", "p99", "max",
+        "{what:<18} {:>10}  {:<8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {share:>8}",
+        "count", "time", "min", "mean", "p50", "p90", "p99", "p99.9", "max",
     );
     heading_of(f, &line)
 }
 
-fn row(
+pub(super) fn row(
     f: &mut fmt::Formatter<'_>,
     name: &str,
     count: impl fmt::Display,
@@ -160,12 +170,15 @@ fn row(
     share: &str,
 ) -> fmt::Result {
     let mut line = format!("{name:<18} {count:>10}  ");
-    if let Some(q) = quantiles {
-        write!(line, "{time:<8}")?;
-        for ns in [q.min, q.mean.round() as u64, q.p50, q.p90, q.p99, q.max] {
-            write!(line, " {:>8}", Span(ns))?;
+    match quantiles {
+        Some(q) => {
+            write!(line, "{time:<8}")?;
+            for ns in [q.min, q.mean.round() as u64, q.p50, q.p90, q.p99, q.p999, q.max] {
+                write!(line, " {:>7}", Span(ns))?;
+            }
         }
-        write!(line, " {share:>8}")?;
+        None => write!(line, "{:64}", "")?,
     }
+    write!(line, " {share:>8}")?;
     finish(f, &line)
 }

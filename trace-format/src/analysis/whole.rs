@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::cpu::{VcpuReport, Vcpus};
 use super::group::{GroupReport, Groups};
+use super::handler::{HandlerReport, Handlers};
 use super::shootdown::{Shootdown, Shootdowns, VectorReport};
+use super::walk::{WalkReport, Walks};
 use super::window::Windows;
 use super::{Report, Tally};
 use crate::event::{Kind, Payload};
@@ -47,8 +49,12 @@ pub struct Details {
     pub pages: Vec<GroupReport>,
     /// Handlers by traps.
     pub handlers: Vec<GroupReport>,
+    /// Traps by vector, privilege level and handler.
+    pub trap_handlers: Vec<HandlerReport>,
     /// Walks by outcome.
     pub walks: Vec<GroupReport>,
+    /// Walks by outcome, depth and page size.
+    pub walks_by_depth: Vec<WalkReport>,
     /// The time line, if one was asked for.
     pub windows: Option<Windows>,
 }
@@ -59,10 +65,11 @@ struct Collector<'p> {
     tally: Tally,
     vcpus: Vcpus,
     shootdowns: Shootdowns,
+    trap_handlers: Handlers,
     symbols: Option<Groups>,
     pages: Option<Groups>,
     handlers: Option<Groups>,
-    walks: Option<Groups>,
+    walks: Option<Walks>,
     windows: Option<Windows>,
 }
 
@@ -72,18 +79,41 @@ impl Collector<'_> {
         let event = subject.event;
         self.tally.add(event);
         self.vcpus.add(event);
-        match &event.payload {
-            Payload::Exit(exit) => add_code(&mut self.symbols, subject, exit.rip, Some(exit.handling_ns)),
-            Payload::Walk(_) => add_value(&mut self.walks, subject),
-            Payload::Trap(trap) => {
-                add_code(&mut self.handlers, subject, trap.handler, None);
-                add_value(&mut self.pages, subject);
-            }
-            _ => {}
+        self.group(subject);
+        if let Some(walks) = &mut self.walks {
+            walks.add(subject);
         }
         if let Some(windows) = &mut self.windows {
             windows.add(event);
         }
+    }
+
+    /// Takes it into the groups.
+    fn group(&mut self, subject: &Subject<'_>) {
+        match &subject.event.payload {
+            Payload::Exit(exit) => add_code(&mut self.symbols, subject, exit.rip, Some(exit.handling_ns)),
+            Payload::Trap(trap) => {
+                add_code(&mut self.handlers, subject, trap.handler, None);
+                if let Some(pages) = &mut self.pages {
+                    pages.add(subject, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether groups need another pass.
+    fn again(&mut self) -> bool {
+        // All are to know that it begins.
+        let groups = [&mut self.symbols, &mut self.pages, &mut self.handlers];
+        groups.into_iter().flatten().map(Groups::again).fold(false, |any, each| any | each)
+    }
+
+    fn error(&self) -> f64 {
+        let groups = self.symbols.as_ref().map_or(0.0, Groups::error);
+        [self.vcpus.error(), self.shootdowns.error(), self.trap_handlers.error(), groups]
+            .into_iter()
+            .fold(self.tally.error(), f64::max)
     }
 
     /// The details of a trace, or a part of it, that ends at `end`, ns.
@@ -92,7 +122,7 @@ impl Collector<'_> {
         let largest =
             |groups: &Option<Groups>| groups.as_ref().map(|groups| groups.largest(top)).unwrap_or_default();
         Details {
-            quantile_error: 0.001,
+            quantile_error: self.error(),
             by_vcpu: self.vcpus.report(end),
             shootdowns: self.shootdowns.vectors(reader.header()),
             slowest_shootdowns: self.shootdowns.slowest().to_vec(),
@@ -100,15 +130,11 @@ impl Collector<'_> {
             symbols: largest(&self.symbols),
             pages: largest(&self.pages),
             handlers: largest(&self.handlers),
-            walks: largest(&self.walks),
+            trap_handlers: self.trap_handlers.report(reader.header(), top),
+            walks: self.walks.as_ref().map(|walks| walks.outcomes(top)).unwrap_or_default(),
+            walks_by_depth: self.walks.as_ref().map(Walks::report).unwrap_or_default(),
             windows: self.windows.clone(),
         }
-    }
-}
-
-fn add_value(groups: &mut Option<Groups>, subject: &Subject<'_>) {
-    if let Some(groups) = groups {
-        groups.add(subject, None);
     }
 }
 
@@ -116,14 +142,14 @@ fn add_value(groups: &mut Option<Groups>, subject: &Subject<'_>) {
 fn add_code(groups: &mut Option<Groups>, subject: &Subject<'_>, address: u64, latency: Option<u64>) {
     let Some(groups) = groups else { return };
     match subject.header.symbolize(address) {
-        Some((name, _)) => groups.add_as(name, latency),
-        None => groups.add_as(&format!("{address:#x}"), latency),
+        Some((name, _)) => groups.add_name(name, latency),
+        None => groups.add_number(address, latency),
     }
 }
 
 impl Report {
-    /// Reads what `plan` selects of a trace, in one pass; memory does not grow with the trace. A conversation by IPIs counts
-    /// as a whole if its ICR write is selected.
+    /// Reads what `plan` selects of a trace, in one pass, or in two if it has many functions or pages; memory does not grow
+    /// with the trace. A conversation by IPIs counts as a whole if its ICR write is selected, and a trap if its entry is.
     ///
     /// # Errors
     /// If the file cannot be read. Damage is no error: it is in the report.
@@ -137,14 +163,15 @@ impl Report {
             tally: Tally::default(),
             vcpus: Vcpus::default(),
             shootdowns: Shootdowns::new(plan.top),
+            trap_handlers: Handlers::default(),
             symbols: groups("symbol"),
             pages: groups("trap.page"),
             handlers: groups("trap.handler.symbol"),
-            walks: groups("walk.outcome"),
+            walks: field("walk.outcome").map(Walks::new),
             windows: plan.window_ns.and_then(|window| Windows::new(window, from, to)),
         };
         let everything = selection.is_everything();
-        let answers = [Kind::IpiAccepted, Kind::IpiEoi, Kind::Trap];
+        let answers = [Kind::IpiAccepted, Kind::IpiEoi, Kind::Trap, Kind::TrapReturn];
         reader.for_each_of(
             |block| {
                 everything || selection.may_have(block) || answers.iter().any(|kind| block.has_kind(*kind))
@@ -153,35 +180,54 @@ impl Report {
                 let subject = Subject { number, event, header };
                 let selected = everything || selection.has(&subject);
                 collector.shootdowns.add(number, event, selected);
+                collector.trap_handlers.add(event, selected);
                 if selected {
                     collector.add(&subject);
                 }
             },
         )?;
+        if collector.again() {
+            reader.for_each_of(
+                |block| {
+                    selection.may_have(block) && (block.has_kind(Kind::Exit) || block.has_kind(Kind::Trap))
+                },
+                |header, number, event| {
+                    let subject = Subject { number, event, header };
+                    if everything || selection.has(&subject) {
+                        collector.group(&subject);
+                    }
+                },
+            )?;
+        }
         let mut report = collector.tally.report_of(reader, to.saturating_sub(from));
         report.details = collector.details(reader, to);
         Ok(report)
     }
 }
 
-/// Groups the selected events by a field.
+/// Groups the selected events by a field, in one pass or two.
 ///
 /// # Errors
 /// If the file cannot be read.
 pub fn grouped(reader: &mut Reader, selection: &Selection, mut groups: Groups) -> Result<Groups, Error> {
     let latency = field("latency");
-    reader.for_each_of(
-        |block| selection.may_have(block),
-        |header, number, event| {
-            let subject = Subject { number, event, header };
-            if selection.has(&subject) {
-                let ns = match latency.and_then(|latency| latency.value(&subject)) {
-                    Some(Value::Number(ns)) => Some(ns),
-                    _ => None,
-                };
-                groups.add(&subject, ns);
-            }
-        },
-    )?;
-    Ok(groups)
+    let kinds = groups.field().kinds;
+    loop {
+        reader.for_each_of(
+            |block| selection.may_have(block) && kinds.iter().any(|kind| block.has_kind(*kind)),
+            |header, number, event| {
+                let subject = Subject { number, event, header };
+                if selection.has(&subject) {
+                    let ns = match latency.and_then(|latency| latency.value(&subject)) {
+                        Some(Value::Number(ns)) => Some(ns),
+                        _ => None,
+                    };
+                    groups.add(&subject, ns);
+                }
+            },
+        )?;
+        if !groups.again() {
+            return Ok(groups);
+        }
+    }
 }

@@ -28,9 +28,14 @@ impl Windows {
     /// [`MOST_WINDOWS`], or if the length is 0.
     #[must_use]
     pub fn new(window_ns: u64, from_ns: u64, to_ns: u64) -> Option<Self> {
-        let last = to_ns.saturating_sub(from_ns).checked_div(window_ns)?;
-        let windows = usize::try_from(last).ok().filter(|_| last < MOST_WINDOWS)? + 1;
+        let windows = Self::count(window_ns, from_ns, to_ns)?;
         Some(Self { window_ns, from_ns, counts: BTreeMap::new(), windows })
+    }
+
+    /// How many windows that makes; `None` as for [`new`](Self::new).
+    pub(super) fn count(window_ns: u64, from_ns: u64, to_ns: u64) -> Option<usize> {
+        let last = to_ns.saturating_sub(from_ns).checked_div(window_ns)?;
+        Some(usize::try_from(last).ok().filter(|_| last < MOST_WINDOWS)? + 1)
     }
 
     /// Takes an event in.

@@ -29,6 +29,7 @@ mod significance;
 mod text;
 
 use std::collections::BTreeMap;
+use std::thread;
 
 use serde::Serialize;
 
@@ -163,14 +164,19 @@ impl Subject {
 }
 
 impl Diff {
-    /// Compares two traces. Each is read once, and parts of it once more for each vCPU to find where they part ways.
+    /// Compares two traces. Both are read at the same time, and parts of them once more for each vCPU to find where they part
+    /// ways.
     ///
     /// # Errors
     ///
     /// If a file cannot be read. Damage is no error: it is in the result.
     pub fn of(a: &mut Reader, b: &mut Reader, options: &Options) -> Result<Self, Error> {
-        let profile_a = Profile::of(a, &options.selection)?;
-        let profile_b = Profile::of(b, &options.selection)?;
+        let (profile_a, profile_b) = thread::scope(|scope| {
+            let profile_b = scope.spawn(|| Profile::of(b, &options.selection));
+            let profile_a = Profile::of(a, &options.selection);
+            (profile_a, profile_b.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (profile_a, profile_b) = (profile_a?, profile_b?);
         let partings = partings((a, &profile_a.lanes), (b, &profile_b.lanes), &options.selection)?;
         let sides = (side(a, &profile_a, options), side(b, &profile_b, options));
         let (mut counts, mut times) =

@@ -90,7 +90,7 @@ pub(super) fn tail(a: &Durations, b: &Durations) -> Option<f64> {
 
 /// For each bucket with values, in their order, how many `a` and `b` have there.
 fn merged(a: &Durations, b: &Durations) -> impl Iterator<Item = (u64, u64)> {
-    let (mut a, mut b) = (a.buckets().peekable(), b.buckets().peekable());
+    let (mut a, mut b) = (a.buckets().into_iter().peekable(), b.buckets().into_iter().peekable());
     std::iter::from_fn(move || {
         let value = match (a.peek(), b.peek()) {
             (Some((left, _)), Some((right, _))) => *left.min(right),

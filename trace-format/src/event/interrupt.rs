@@ -94,7 +94,7 @@ pub struct IrqEoi {
 }
 
 /// What raises interrupts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum IrqSource {
     LapicTimer,

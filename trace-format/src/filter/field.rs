@@ -46,17 +46,22 @@ impl Field {
     /// them; empty if the event does not have the field. It may hold what a terminal obeys.
     #[must_use]
     pub fn cell<'a>(&self, subject: &Subject<'a>) -> Cow<'a, str> {
-        match self.value(subject) {
-            None => Cow::Borrowed(""),
-            Some(Value::Number(value)) => match self.names {
+        self.value(subject).map_or(Cow::Borrowed(""), |value| self.show(value))
+    }
+
+    /// A value of the field as [`cell`](Self::cell) has it.
+    pub(crate) fn show<'a>(&self, value: Value<'a>) -> Cow<'a, str> {
+        match value {
+            Value::Number(value) => match self.names {
                 Names::Numbers([(name, number)]) if *number == value => Cow::Borrowed(*name),
-                _ if self.of == Type::Address => Cow::Owned(format!("{value:#x}")),
+                // Of text, the address of code that has no name.
+                _ if matches!(self.of, Type::Address | Type::Text) => Cow::Owned(format!("{value:#x}")),
                 _ => Cow::Owned(value.to_string()),
             },
-            Some(Value::Name(name)) => Cow::Borrowed(name),
-            Some(Value::Text(text)) => text,
-            Some(Value::Truth(value)) => Cow::Borrowed(if value { "true" } else { "false" }),
-            Some(Value::Vcpus(vcpus)) => {
+            Value::Name(name) => Cow::Borrowed(name),
+            Value::Text(text) => text,
+            Value::Truth(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+            Value::Vcpus(vcpus) => {
                 let vcpus = (0..16).filter(|vcpu| vcpus >> vcpu & 1 != 0);
                 Cow::Owned(vcpus.map(|vcpu| vcpu.to_string()).collect::<Vec<_>>().join(" "))
             }

@@ -57,8 +57,6 @@ pub struct Reader {
     unpacker: Unpacker,
     loader: Loader,
     cache: Cache,
-    /// For blocks that are read once.
-    scratch: Decoded,
     /// For the parts of the file that are no blocks.
     buffer: Vec<u8>,
 }
@@ -195,47 +193,13 @@ impl Reader {
 
     /// Shows every event to `f`, with its number and in order. For a whole trace this is faster than
     /// [`forward`](Self::forward), which has to clone each. What need not see all events one after the other is faster
-    /// still with [`read_blocks`](Self::read_blocks).
+    /// still with [`read_blocks`](Self::read_blocks), where there are more than two cores.
     ///
     /// # Errors
     ///
     /// If the file cannot be read.
     pub fn for_each(&mut self, mut f: impl FnMut(u64, &Event)) -> Result<(), Error> {
         self.for_each_of(|_| true, |_, number, event| f(number, event))
-    }
-
-    /// As [`for_each`](Self::for_each), of the blocks for which `wanted` is true, and with the header.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
-    pub fn for_each_of(
-        &mut self,
-        wanted: impl Fn(&Summary) -> bool,
-        mut f: impl FnMut(&Header, u64, &Event),
-    ) -> Result<(), Error> {
-        for index in 0..self.blocks.len() {
-            let Block { entry, state } = &self.blocks[index];
-            let (entry, state) = (*entry, *state);
-            let first = entry.summary.first_event;
-            if state == State::Damaged || !wanted(&entry.summary) {
-                continue;
-            }
-            if let Some(block) = self.cache.get(index) {
-                let header = self.header();
-                block.known().for_each(|(place, event)| f(header, first + place as u64, event));
-                continue;
-            }
-            let outcome = self.loader.load(&self.source, &entry, &mut self.scratch)?;
-            let outcome = outcome.map(|()| self.scratch.unknown());
-            let intact = outcome.is_ok();
-            self.note(index, outcome);
-            if intact {
-                let header = self.header();
-                self.scratch.known().for_each(|(place, event)| f(header, first + place as u64, event));
-            }
-        }
-        Ok(())
     }
 
     /// The events from `number` on, with their numbers. Damaged parts are stepped over; an error of the file ends it.

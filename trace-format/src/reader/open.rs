@@ -9,7 +9,6 @@ use super::scan::{self, Found, Frame};
 use super::source::Source;
 use super::{Block, Cache, Damage, DamageKind, Reader, State};
 use crate::Error;
-use crate::format::block::Decoded;
 use crate::format::frame::{self, HEAD};
 use crate::format::index::{self, Entry, Finish};
 use crate::format::section::Unpacker;
@@ -63,7 +62,6 @@ impl Reader {
             unpacker: Unpacker::new().map_err(Error::Compress)?,
             loader: Loader::new().map_err(Error::Compress)?,
             cache: Cache::default(),
-            scratch: Decoded::default(),
             buffer: Vec::new(),
         };
         reader.read_prologue()?;

@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::load::Loader;
@@ -39,6 +40,9 @@ impl<'a> BlockEvents<'a> {
 /// What a thread made of a block.
 type Outcome<T> = Result<Result<(usize, T), DamageKind>, Error>;
 
+/// How many threads decode for one that sees all events in order: more would only wait for it.
+const AHEAD: usize = 2;
+
 impl Reader {
     /// Reads the blocks for which `wanted` is true, on as many threads as there are cores: `read` makes something of each,
     /// and `take` gets that on the calling thread, in the order of the blocks. Nothing is made of a damaged block, whatever
@@ -55,21 +59,60 @@ impl Reader {
         read: impl Fn(BlockEvents<'_>) -> T + Sync,
         mut take: impl FnMut(T) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Error> {
+        let read = |header: &Header, entry: &Entry, decoded: &mut Decoded| {
+            read(BlockEvents { header, summary: &entry.summary, decoded })
+        };
+        self.in_order((MOST_THREADS, WAITING), wanted, read, |_, made| take(made))
+    }
+
+    /// Shows every event of the blocks for which `wanted` is true to `f`, with the header, its number, and in order.
+    /// Other threads decode the blocks ahead of it.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or no thread be started.
+    pub fn for_each_of(
+        &mut self,
+        wanted: impl Fn(&Summary) -> bool,
+        mut f: impl FnMut(&Header, u64, &Event),
+    ) -> Result<(), Error> {
+        // Blocks go round: one that was shown is decoded into again.
+        let spare: Mutex<Vec<Decoded>> = Mutex::default();
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |_: &Header, entry: &Entry, decoded: &mut Decoded| {
+            let next = spare().pop().unwrap_or_default();
+            (entry.summary.first_event, std::mem::replace(decoded, next))
+        };
+        let show = |header: &Header, (first, decoded): (u64, Decoded)| {
+            decoded.known().for_each(|(place, event)| f(header, first + place as u64, event));
+            spare().push(decoded);
+            ControlFlow::<()>::Continue(())
+        };
+        self.in_order((AHEAD, 0), wanted, read, show).map(drop)
+    }
+
+    /// Reads blocks on at most so many threads, with so many results of each waiting to be taken.
+    fn in_order<T: Send, B>(
+        &mut self,
+        (most_threads, waiting): (usize, usize),
+        wanted: impl Fn(&Summary) -> bool,
+        read: impl Fn(&Header, &Entry, &mut Decoded) -> T + Sync,
+        mut take: impl FnMut(&Header, T) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Error> {
         let blocks = self.blocks.iter().enumerate();
         let wanted: Vec<(usize, Entry)> = blocks
             .filter(|(_, block)| block.state != State::Damaged && wanted(&block.entry.summary))
             .map(|(index, block)| (index, block.entry))
             .collect();
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let threads = cores.min(MOST_THREADS).min(wanted.len());
+        let threads = cores.min(most_threads).min(wanted.len());
         let header = self.header();
         let mut noted = Vec::new();
         let source = &self.source;
         let work = |entry: &Entry, loader: &mut Loader, decoded: &mut Decoded| -> Outcome<T> {
-            Ok(loader.load(source, entry, decoded)?.map(|()| {
-                let events = BlockEvents { header, summary: &entry.summary, decoded };
-                (events.decoded.unknown(), read(events))
-            }))
+            Ok(loader
+                .load(source, entry, decoded)?
+                .map(|()| (decoded.unknown(), read(header, entry, decoded))))
         };
         let mut take = |index: usize, outcome: Outcome<T>| -> Result<ControlFlow<B>, Error> {
             let (note, made) = match outcome? {
@@ -77,12 +120,12 @@ impl Reader {
                 Err(kind) => (Err(kind), None),
             };
             noted.push((index, note));
-            Ok(made.map_or(ControlFlow::Continue(()), &mut take))
+            Ok(made.map_or(ControlFlow::Continue(()), |made| take(header, made)))
         };
         let ended = if threads < 2 {
             one_by_one(&wanted, work, &mut take)
         } else {
-            in_turns(&wanted, threads, work, &mut take)
+            in_turns(&wanted, (threads, waiting), work, &mut take)
         };
         noted.into_iter().for_each(|(index, note)| self.note(index, note));
         ended
@@ -108,7 +151,7 @@ fn one_by_one<T, B>(
 /// order without being sorted, and no thread gets far ahead.
 fn in_turns<T: Send, B>(
     wanted: &[(usize, Entry)],
-    threads: usize,
+    (threads, waiting): (usize, usize),
     work: impl Fn(&Entry, &mut Loader, &mut Decoded) -> Outcome<T> + Sync,
     take: &mut impl FnMut(usize, Outcome<T>) -> Result<ControlFlow<B>, Error>,
 ) -> Result<ControlFlow<B>, Error> {
@@ -129,7 +172,7 @@ fn in_turns<T: Send, B>(
     thread::scope(|scope| {
         let mut channels = Vec::new();
         for first in 0..threads {
-            let (sender, receiver) = sync_channel(WAITING);
+            let (sender, receiver) = sync_channel(waiting);
             thread::Builder::new()
                 .name("trace-reader".to_owned())
                 .spawn_scoped(scope, move || worker(first, &sender))
@@ -194,6 +237,22 @@ mod tests {
         );
         assert_eq!(ended.unwrap(), ControlFlow::Break("enough"));
         assert_eq!(blocks, 2);
+    }
+
+    #[test]
+    fn one_that_sees_all_events_sees_them_in_order() {
+        let mut reader = Reader::from_bytes(trace()).unwrap();
+        let mut seen = 0;
+        reader
+            .for_each_of(
+                |_| true,
+                |_, number, event| {
+                    assert_eq!((number, event.time), (seen, seen));
+                    seen += 1;
+                },
+            )
+            .unwrap();
+        assert_eq!(seen, EVENTS);
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub enum Command {
     Replay(Replay),
     /// What a trace amounts to: exits, traps, shootdowns, vCPUs, hottest pages and functions
     ///
-    /// Counts and distributions of times; quantiles are at most 0.1 % too high. With --by, a table of any field.
+    /// Counts and distributions of times; quantiles are at most 0.1 % too high, and where a trace times too many different
+    /// things for that, the report says by how much. With --by, a table of any field.
     Report(Report),
     /// A line for each event of a trace, or for those that match a filter
     Events(Events),

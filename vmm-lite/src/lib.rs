@@ -40,7 +40,7 @@ pub use error::{Error, Result, Stuck};
 pub use facts::{Diagnosis, doctor};
 pub use machine::{MachineState, Stop, StopCause, WatchAccess};
 pub use probe::TrapSelection;
-pub use recorder::OnFull;
+pub use recorder::{OnFull, Syscalls};
 pub use vcpu::Activity;
 pub use vcpu_set::VcpuSet;
 pub use vm::{Outcome, Vm};

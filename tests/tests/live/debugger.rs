@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use trace_format::event::{Actor, Debugger, Payload, StopReason};
-use vmm_lite::{Control, Error, Placed, Point, PointKind, Stop, StopCause, VcpuSet, WatchAccess, doctor};
+use trace_format::filter::Filter;
+use trace_format::{Kind, Reader};
+use vmm_lite::{
+    Activity, Control, Error, Placed, Point, PointKind, Stop, StopCause, Syscalls, VcpuSet, WatchAccess,
+    doctor,
+};
+use vmscope_tests::images::DEBUGGING;
 use vmscope_tests::run::{Guest, Started, symbol};
 use vmscope_tests::skip::kvm_or_skip;
 
-use vmscope_tests::images::DEBUGGING;
-
-use crate::control::{BY, CODE, header, until};
+use crate::control::{BY, CODE, header, stop, until};
 
 const GDB: Actor = Actor::Gdb;
 /// Longer than any stop takes here.
@@ -228,8 +232,7 @@ fn core_some_run_while_others_are_held() {
             assert_eq!(places()[1..], before[1..], "the others stayed");
         }
     }
-    control.stop(BY);
-    started.finish();
+    stop(started, &control);
 }
 
 #[test]
@@ -273,5 +276,65 @@ fn a_pause_of_the_user_is_told_to_the_debugger() {
     assert_eq!(next(&control, &stops).cause, StopCause::Paused { by: BY });
     control.stop(BY);
     assert!(matches!(next(&control, &stops).cause, StopCause::Ended { .. }));
-    started.finish();
+    assert_eq!(started.finish().outcome.why, StopReason::Ended { by: BY });
+}
+
+fn wait_for(control: &Control, filter: &str) {
+    control.stop_at_events(Some(Filter::parse(filter).unwrap()), None).unwrap();
+}
+
+#[test]
+fn core_the_guest_stops_at_an_event_that_is_waited_for() {
+    if !kvm_or_skip("core_the_guest_stops_at_an_event_that_is_waited_for") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("demand-paging", 1));
+    let trace = started.trace.clone();
+    wait_for(&control, "trap.vector == page-fault and cpl == 3");
+    for n in 0..5 {
+        assert_eq!(go(&control, &stops), StopCause::Matched { kind: Kind::Trap }, "stop {n}");
+        let mut reader = Reader::open(&trace).unwrap();
+        reader.poll().unwrap();
+        let last = reader.backward(reader.len()).find_map(|event| match event.unwrap().1.payload {
+            Payload::Trap(trap) => Some(trap),
+            _ => None,
+        });
+        let rip = control.registers(0).unwrap().general.rip;
+        assert_eq!(last.map(|trap| trap.handler), Some(rip), "the handler's first instruction comes next");
+    }
+    control.stop_at_events(None, None).unwrap();
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn a_filter_sees_a_vcpu_fall_asleep() {
+    if !kvm_or_skip("a_filter_sees_a_vcpu_fall_asleep") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 3).append("rounds=10"));
+    wait_for(&control, "exit.reason == hlt");
+    for _ in 0..4 {
+        control.resume(GDB).unwrap();
+        let stop = next(&control, &stops);
+        assert_eq!(stop.cause, StopCause::Matched { kind: Kind::Exit });
+        assert_eq!(control.activities()[usize::from(stop.vcpu.unwrap())], Activity::Halted);
+    }
+    control.stop_at_events(None, None).unwrap();
+    finish(started, &control, &stops);
+}
+
+#[test]
+fn core_system_calls_are_caught() {
+    if !kvm_or_skip("core_system_calls_are_caught") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("trap-forwarding", 1));
+    control.stop_at_events(None, Some(Syscalls::All)).unwrap();
+    for n in 0..5 {
+        let StopCause::SyscallEntry { number } = go(&control, &stops) else { panic!("system call {n}") };
+        assert_eq!(control.registers(0).unwrap().general.rax, number);
+        assert_eq!(go(&control, &stops), StopCause::SyscallReturn { number }, "system call {n}");
+    }
+    control.stop_at_events(None, Some(Syscalls::Numbers(vec![12345]))).unwrap();
+    finish(started, &control, &stops);
 }

@@ -7,11 +7,11 @@ use trace_format::event::{Actor, StopReason};
 
 use super::{Control, ended};
 use crate::error::Result;
-use crate::machine::{MachineState, Stop, VcpuShared, WatchAccess};
+use crate::machine::{MachineState, Stop, StopCause, VcpuShared, WatchAccess};
 use crate::vcpu_set::VcpuSet;
 
 /// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepOutcome {
     /// RIP before.
     pub from: u64,
@@ -21,6 +21,8 @@ pub struct StepOutcome {
     pub halted: bool,
     /// The watchpoint that the instruction has met: its address, gva, and what it is for.
     pub watched: Option<(u64, WatchAccess)>,
+    /// What the instruction has met that was waited for: [`StopCause::Matched`], or a system call.
+    pub met: Option<StopCause>,
 }
 
 impl Control {

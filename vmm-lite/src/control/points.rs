@@ -1,13 +1,16 @@
 //! Where the guest is to stop: breakpoints and watchpoints.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trace_format::event::Actor;
+use trace_format::filter::Filter;
 
 use super::{Control, unmapped};
 use crate::error::{Error, Result};
 use crate::machine::WatchAccess;
 use crate::probe::{Owner, Roles, Scope, Stops, Watch};
+use crate::recorder::{Syscalls, Tripwire, Wanted};
 use crate::vcpu::VcpuThread;
 
 /// A place, or an access, that the guest is to stop for.
@@ -110,6 +113,25 @@ impl Control {
         Ok(())
     }
 
+    /// Stops the guest from now on at every event that a vCPU makes and that matches `filter`, and at system calls and
+    /// their returns; what is not given stops it no more. The vCPU stands behind what the event tells: an exit has been
+    /// handled, and after the entry of a handler its first instruction is next. A filter sees an event as it is made: it
+    /// has no number yet.
+    ///
+    /// # Errors
+    /// When the run has ended, or nothing is recorded, so that there are no events.
+    pub fn stop_at_events(&self, filter: Option<Filter>, syscalls: Option<Syscalls>) -> Result<()> {
+        if self.machine.flusher.is_none() {
+            return Err(Error::WrongState { operation: "wait for events", state: "is not recorded" });
+        }
+        let wanted = Wanted { filter, syscalls };
+        let header = self.machine.header();
+        (0..self.machine.vcpus.len() as u8).try_for_each(|number| {
+            let tripwire = Tripwire::new(wanted.clone(), Arc::clone(&header));
+            self.on(number, move |thread| thread.set_tripwire(tripwire))
+        })
+    }
+
     /// Takes every point away that `by` has set.
     ///
     /// # Errors
@@ -118,6 +140,9 @@ impl Control {
         let owner = Owner::of(by);
         let _possible = self.change_breakpoints(owner, 0, BTreeMap::clear)?;
         let _possible = self.change_watches(owner, 0, Vec::clear)?;
+        if by == Actor::Gdb && self.machine.flusher.is_some() {
+            self.stop_at_events(None, None)?;
+        }
         Ok(())
     }
 

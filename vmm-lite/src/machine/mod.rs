@@ -207,6 +207,11 @@ impl Machine {
         }
     }
 
+    /// What the trace says of the run.
+    pub(crate) fn header(&self) -> Arc<Header> {
+        Arc::new(lock(&self.header).clone())
+    }
+
     /// What the guest calls the code or data at gva `address`, for people.
     pub(crate) fn name_of(&self, address: u64) -> Option<String> {
         lock(&self.header).symbolize(address).map(|(name, offset)| format!("{name}+{offset:#x}"))

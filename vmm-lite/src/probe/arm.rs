@@ -98,9 +98,15 @@ impl Probes {
     /// Whether the vCPU stands at a breakpoint that it has reported, and whose instruction comes next. One that it has
     /// left by whatever way, or that was taken away, counts again.
     pub(crate) fn is_at_reported(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(reported) = self.reported else { return false };
+        if self.reported.is_none() && self.held.is_none() {
+            return false;
+        }
         self.refresh();
         let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
+        if self.held == Some(pc) {
+            return true;
+        }
+        let Some(reported) = self.reported else { return false };
         let stands = reported == pc
             && self
                 .table
@@ -127,6 +133,7 @@ impl Probes {
     pub(crate) fn reset(&mut self) {
         self.open.clear();
         self.reported = None;
+        self.held = None;
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Result<()> {

@@ -148,6 +148,8 @@ pub(crate) struct Probes {
     open: ArrayVec<OpenTrap, OPEN_TRAPS>,
     /// The users' breakpoint at which the vCPU stands and that it has reported.
     reported: Option<u64>,
+    /// The probe at which the vCPU stands and which has been recorded: its instruction is still to be done.
+    held: Option<u64>,
     /// A step whose instruction is not complete.
     step: Option<OpenStep>,
     /// The watchpoint that the last step has met.
@@ -199,6 +201,7 @@ impl Probes {
             scratch: Box::new([0; TABLE]),
             open: ArrayVec::new(),
             reported: None,
+            held: None,
             step: None,
             watched: None,
         }
@@ -356,7 +359,14 @@ impl Probes {
                 None => Ok(Verdict::Probe { pc }),
             };
         }
-        self.record(site, cx, &paging);
+        if self.held.take() != Some(pc) {
+            self.record(site, cx, &paging);
+            if cx.lane.has_met() {
+                // The guest stops for that, here: the handler's first instruction is what comes next.
+                self.held = Some(pc);
+                return Ok(Verdict::Probe { pc });
+            }
+        }
         if site.original == INT3 {
             return self.guests_own(pc, cx);
         }

@@ -184,7 +184,7 @@ impl Breakpoints {
         let registers: Option<usize> = others.chain(&watches).map(Watch::registers).sum();
         let forced = inner.wanted.values().flatten().filter(|(_, roles)| roles.register).count();
         let fits = registers.is_some_and(|count| count + forced <= self.offer.registers);
-        if !watches.is_empty() && !(fits && self.offer.for_data) {
+        if !(watches.is_empty() || fits && self.offer.for_data) {
             return false;
         }
         inner.watches.insert(owner, watches);

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use trace_format::event::{Exit, Lost, LostReason, Payload};
+use trace_format::event::{Event, Exit, Lost, LostReason, Payload};
 
 use super::clock::{Clock, QuickClock};
 use super::ring::{Consumer, Producer, ring};
+use super::tripwire::{Met, Tripwire};
 
 /// How long a vCPU sleeps between two looks at a full ring.
 pub(super) const FULL_WAIT: Duration = Duration::from_micros(50);
@@ -55,6 +56,8 @@ pub(crate) struct Lane {
     vcpu: u8,
     /// When the vCPU last entered the guest or ended an event, ns.
     last: u64,
+    /// Looks at every event, if somebody waits for one.
+    tripwire: Option<Box<Tripwire>>,
 }
 
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl Lane {
     /// A lane that records nothing.
     #[must_use]
     pub(crate) fn off(vcpu: u8, clock: Clock) -> Self {
-        Self { ring: None, clock: QuickClock::new(clock), vcpu, last: 0 }
+        Self { ring: None, clock: QuickClock::new(clock), vcpu, last: 0, tripwire: None }
     }
 
     /// A lane, and the end of it that goes to the recorder's thread.
@@ -92,6 +95,7 @@ impl Lane {
                 clock: QuickClock::new(clock),
                 vcpu,
                 last: 0,
+                tripwire: None,
             },
             end,
         )
@@ -126,7 +130,8 @@ impl Lane {
         let now = self.clock.now();
         if let Some((time, exit)) = exit {
             exit.handling_ns = now - time;
-            let pushed = ring.dropped == 0 && ring.producer.push_exit(time, self.vcpu, exit);
+            let quickly = ring.dropped == 0 && self.tripwire.is_none();
+            let pushed = quickly && ring.producer.push_exit(time, self.vcpu, exit);
             if !pushed {
                 self.push(time, Payload::Exit(exit.clone()));
             }
@@ -159,8 +164,35 @@ impl Lane {
         self.clock.now()
     }
 
+    /// Has every event of this lane looked at from now on, or none any more. Only a lane that records makes any.
+    pub(crate) fn set_tripwire(&mut self, tripwire: Option<Box<Tripwire>>) {
+        self.tripwire = tripwire;
+    }
+
+    /// Whether an event was met that somebody waits for.
+    pub(crate) fn has_met(&self) -> bool {
+        self.tripwire.as_ref().is_some_and(|wire| wire.has_met())
+    }
+
+    /// What was met, once.
+    pub(crate) fn take_met(&mut self) -> Option<Met> {
+        self.tripwire.as_mut()?.take()
+    }
+
+    /// Puts back what was taken and could not be reported.
+    pub(crate) fn keep_met(&mut self, met: Met) {
+        if let Some(wire) = &mut self.tripwire {
+            wire.keep(met);
+        }
+    }
+
     fn push(&mut self, time: u64, mut payload: Payload) {
         let vcpu = self.vcpu;
+        if let Some(wire) = &mut self.tripwire {
+            let event = Event { time, vcpu, payload };
+            wire.look(&event);
+            payload = event.payload;
+        }
         let Some(ring) = &mut self.ring else { return };
         if ring.dropped > 0 {
             let lost = Lost { count: ring.dropped, reason: LostReason::RingFull };

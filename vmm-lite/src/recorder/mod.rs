@@ -24,9 +24,12 @@ mod merge;
 mod ring;
 mod thread;
 mod ticks;
+mod tripwire;
 
 pub(crate) use clock::Clock;
 pub use lane::OnFull;
 pub(crate) use lane::{Lane, Timing};
 pub(crate) use late::LateLane;
 pub(crate) use thread::{Flusher, Recorder};
+pub use tripwire::Syscalls;
+pub(crate) use tripwire::{Met, Tripwire, Wanted};

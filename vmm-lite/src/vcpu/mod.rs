@@ -18,7 +18,7 @@ use std::thread;
 
 use crossbeam_channel::Receiver;
 use kvm_bindings::{kvm_regs, kvm_sregs};
-use trace_format::event::{self, AddressSpace, ExitReason, Payload, StopReason, VcpuState};
+use trace_format::event::{self, Actor, AddressSpace, Debugger, ExitReason, Payload, StopReason, VcpuState};
 
 pub(crate) use console::Console;
 pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
@@ -26,9 +26,9 @@ pub(crate) use request::Request;
 
 use crate::error::Result;
 use crate::kvm::{Exit, Left, Vcpu};
-use crate::machine::{Machine, Order, lock};
+use crate::machine::{Machine, Order, StopCause, lock};
 use crate::probe::{Context, Probes};
-use crate::recorder::{Lane, Timing};
+use crate::recorder::{Lane, Met, Timing};
 
 /// What a vCPU does while the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +209,9 @@ impl VcpuThread {
         let (probes, mut cx) = self.probing(0);
         probes.keep_up(&mut cx)?;
         self.close_exit();
+        if self.stops_for_what_was_met() {
+            return Ok(());
+        }
         let Some(shared) = self.machine.vcpus.get(usize::from(self.number)) else { return Ok(()) };
         shared.in_guest.store(true, Ordering::SeqCst);
         if shared.attention.load(Ordering::SeqCst) {
@@ -342,6 +345,18 @@ impl VcpuThread {
         self.lane.leave_guest()
     }
 
+    /// Stops everything if an event has been recorded that somebody waits for.
+    fn stops_for_what_was_met(&mut self) -> bool {
+        let Some(met) = self.lane.take_met() else { return false };
+        let reported = self.report(Actor::Gdb, Debugger::Matched { by: Actor::Gdb }, cause_of(met));
+        self.close_exit();
+        if !reported {
+            // Something else was first; this is reported when the guest goes on.
+            self.lane.keep_met(met);
+        }
+        true
+    }
+
     /// Gets ready to park, or stays out of the guest until somebody wants something.
     fn park(&mut self) -> Result<()> {
         if self.parked {
@@ -365,7 +380,9 @@ impl VcpuThread {
             self.machine.end(None, StopReason::Deadlock);
         }
         self.close_exit();
-        self.park_thread(dead);
+        if !self.stops_for_what_was_met() {
+            self.park_thread(dead);
+        }
     }
 
     /// Parks the thread until it is notified.
@@ -381,5 +398,14 @@ impl VcpuThread {
         // Not a mere store: it must see what was done before the last notification.
         shared.attention.swap(false, Ordering::SeqCst);
         self.look = true;
+    }
+}
+
+/// What a stop is called that came of `met`.
+const fn cause_of(met: Met) -> StopCause {
+    match met {
+        Met::Event(kind) => StopCause::Matched { kind },
+        Met::SyscallEntry(number) => StopCause::SyscallEntry { number },
+        Met::SyscallReturn(number) => StopCause::SyscallReturn { number },
     }
 }

@@ -2,12 +2,13 @@
 
 use trace_format::event::{Actor, Debugger, Payload};
 
-use super::{Activity, VcpuThread};
+use super::{Activity, VcpuThread, cause_of};
 use crate::control::StepOutcome;
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
 use crate::machine::{MachineState, WatchAccess};
 use crate::probe::{Context, Probes, Stepped, Watch};
+use crate::recorder::Tripwire;
 
 /// Something to do on a vCPU's own thread, out of the guest.
 pub(crate) type Request = Box<dyn FnOnce(&mut VcpuThread) + Send>;
@@ -27,6 +28,11 @@ impl VcpuThread {
     pub(crate) fn update_debug(&mut self) -> Result<()> {
         let (probes, mut cx) = self.probing(0);
         probes.update(&mut cx)
+    }
+
+    /// Has every event that this vCPU makes looked at from now on, or none any more.
+    pub(crate) fn set_tripwire(&mut self, tripwire: Option<Box<Tripwire>>) {
+        self.lane.set_tripwire(tripwire);
     }
 
     /// Does `work` while the guest is paused and stays so: every other vCPU is out of the guest, whoever resumes it
@@ -77,7 +83,12 @@ impl VcpuThread {
             watched = Some((address, access));
         }
         self.close_exit();
-        Ok(StepOutcome { from, to, halted: self.activity == Activity::Halted, watched })
+        let met = self.lane.take_met().map(cause_of);
+        if met.is_some() {
+            self.record(Payload::Debugger(Debugger::Matched { by }));
+            self.close_exit();
+        }
+        Ok(StepOutcome { from, to, halted: self.activity == Activity::Halted, watched, met })
     }
 
     fn step_through(&mut self, from: u64) -> Result<()> {
@@ -90,6 +101,7 @@ impl VcpuThread {
                 Stepped::Done if self.vcpu.rip() != from => return Ok(()),
                 // The first touch of a page repeats a step at the same place on some hosts; so does an instruction
                 // that jumps to itself.
+                Stepped::Done if self.lane.has_met() => return Ok(()),
                 Stepped::Done => {}
                 Stepped::Exit(Exit::Interrupted) if interruptions == MOST_INTERRUPTIONS => {
                     return Err(Error::HostCannot {

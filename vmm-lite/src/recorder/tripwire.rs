@@ -1,0 +1,193 @@
+//! Events that somebody waits for, noticed on their way into the ring.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use trace_format::event::{Kind, Payload, VECTOR_SYSCALL};
+use trace_format::filter::{Filter, Subject};
+use trace_format::{Event, Header};
+
+/// How many system calls that were caught may not have returned yet, before the first is forgotten.
+const OPEN: usize = 64;
+
+/// What a vCPU is to stop for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Events that match this.
+    pub(crate) filter: Option<Filter>,
+    /// System calls.
+    pub(crate) syscalls: Option<Syscalls>,
+}
+
+/// System calls by RAX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Syscalls {
+    /// Every one.
+    All,
+    /// Those with these numbers.
+    Numbers(Vec<u64>),
+}
+
+/// What was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    /// An event that matches the filter.
+    Event(Kind),
+    /// A system call with this number.
+    SyscallEntry(u64),
+    /// Its return.
+    SyscallReturn(u64),
+}
+
+/// One vCPU's.
+#[derive(Debug)]
+pub(crate) struct Tripwire {
+    wanted: Wanted,
+    header: Arc<Header>,
+    met: Option<Met>,
+    /// The traps that are system calls which were caught, and their numbers.
+    open: ArrayVec<(u64, u64), OPEN>,
+}
+
+impl Wanted {
+    fn is_nothing(&self) -> bool {
+        self.filter.is_none() && self.syscalls.is_none()
+    }
+}
+
+impl Syscalls {
+    fn contains(&self, number: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Numbers(numbers) => numbers.contains(&number),
+        }
+    }
+}
+
+impl Tripwire {
+    /// None if nothing is wanted.
+    pub(crate) fn new(wanted: Wanted, header: Arc<Header>) -> Option<Box<Self>> {
+        let wire = Self { wanted, header, met: None, open: ArrayVec::new() };
+        (!wire.wanted.is_nothing()).then(|| Box::new(wire))
+    }
+
+    /// Looks at an event. What is met first stays until it is taken.
+    pub(super) fn look(&mut self, event: &Event) {
+        let met = self.syscall(&event.payload).or_else(|| self.event(event));
+        self.met = self.met.or(met);
+    }
+
+    pub(super) fn has_met(&self) -> bool {
+        self.met.is_some()
+    }
+
+    pub(super) fn take(&mut self) -> Option<Met> {
+        self.met.take()
+    }
+
+    /// Puts back what could not be reported.
+    pub(super) fn keep(&mut self, met: Met) {
+        self.met = self.met.or(Some(met));
+    }
+
+    fn event(&self, event: &Event) -> Option<Met> {
+        let kind = event.payload.kind();
+        // That it stopped must not stop it again.
+        if kind == Kind::Debugger {
+            return None;
+        }
+        let subject = Subject { number: 0, event, header: &self.header };
+        let matches = self.wanted.filter.as_ref()?.matches(&subject);
+        matches.then_some(Met::Event(kind))
+    }
+
+    fn syscall(&mut self, payload: &Payload) -> Option<Met> {
+        let wanted = self.wanted.syscalls.as_ref()?;
+        match payload {
+            Payload::Trap(trap) if trap.vector == VECTOR_SYSCALL => {
+                let number = trap.code.filter(|number| wanted.contains(*number))?;
+                if self.open.is_full() {
+                    self.open.remove(0);
+                }
+                self.open.push((trap.id, number));
+                Some(Met::SyscallEntry(number))
+            }
+            Payload::TrapReturn(back) => {
+                let at = self.open.iter().position(|(id, _)| *id == back.id)?;
+                Some(Met::SyscallReturn(self.open.remove(at).1))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trace_format::event::{Actor, Debugger, Trap, TrapClass, TrapReturn, VcpuState};
+
+    use super::*;
+
+    fn wire(filter: Option<&str>, syscalls: Option<Syscalls>) -> Box<Tripwire> {
+        let filter = filter.map(|text| Filter::parse(text).unwrap());
+        Tripwire::new(Wanted { filter, syscalls }, Arc::default()).unwrap()
+    }
+
+    fn met(wire: &mut Tripwire, payload: Payload) -> Option<Met> {
+        wire.look(&Event { time: 1, vcpu: 2, payload });
+        wire.take()
+    }
+
+    fn syscall(id: u64, number: u64) -> Payload {
+        Payload::Trap(Trap {
+            id,
+            vector: VECTOR_SYSCALL,
+            shared_by: 1,
+            class: TrapClass::SystemCall,
+            code: Some(number),
+            rip: 0,
+            cs: 0,
+            cpl: 3,
+            rsp: 0,
+            handler: 0,
+            cr2: None,
+        })
+    }
+
+    fn back(id: u64) -> Payload {
+        Payload::TrapReturn(TrapReturn { id, vector: VECTOR_SYSCALL, duration_ns: 1, rip: 0 })
+    }
+
+    #[test]
+    fn nothing_wanted_is_no_tripwire() {
+        assert!(Tripwire::new(Wanted::default(), Arc::default()).is_none());
+    }
+
+    #[test]
+    fn an_event_that_matches_is_met_and_stays_until_it_is_taken() {
+        let mut wire = wire(Some("vcpu == 2"), None);
+        let halted = || Payload::State(VcpuState::Halted);
+        assert_eq!(met(&mut wire, Payload::Debugger(Debugger::Matched { by: Actor::Gdb })), None);
+        wire.look(&Event { time: 1, vcpu: 2, payload: halted() });
+        wire.look(&Event { time: 2, vcpu: 2, payload: back(1) });
+        assert!(wire.has_met());
+        assert_eq!((wire.take(), wire.take()), (Some(Met::Event(Kind::State)), None), "the first counts");
+        wire.look(&Event { time: 1, vcpu: 1, payload: halted() });
+        assert!(!wire.has_met());
+        wire.keep(Met::Event(Kind::Exit));
+        assert_eq!(wire.take(), Some(Met::Event(Kind::Exit)));
+    }
+
+    #[test]
+    fn system_calls_are_caught_on_both_ways() {
+        let mut wire = wire(None, Some(Syscalls::Numbers(vec![28, 1])));
+        assert_eq!(met(&mut wire, syscall(7, 28)), Some(Met::SyscallEntry(28)));
+        assert_eq!(met(&mut wire, syscall(8, 29)), None);
+        assert_eq!(met(&mut wire, back(8)), None);
+        assert_eq!(met(&mut wire, back(7)), Some(Met::SyscallReturn(28)));
+        assert_eq!(met(&mut wire, back(7)), None);
+        for id in 0..100 {
+            assert!(met(&mut wire, syscall(id, 1)).is_some(), "many may be under way");
+        }
+        assert_eq!((met(&mut wire, back(0)), met(&mut wire, back(99))), (None, Some(Met::SyscallReturn(1))));
+    }
+}

@@ -8,6 +8,8 @@
 pub mod app;
 pub mod cli;
 mod embedded;
+#[allow(dead_code, reason = "until there is a listener")]
+mod gdb;
 pub mod guest;
 mod input;
 pub mod keep;

@@ -8,8 +8,7 @@
 pub mod app;
 pub mod cli;
 mod embedded;
-#[allow(dead_code, reason = "until there is a listener")]
-mod gdb;
+pub mod gdb;
 pub mod guest;
 mod input;
 pub mod keep;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::gdb::Address;
+
 /// How to run a guest.
 #[derive(Args, Clone, Debug)]
 pub struct GuestOptions {
@@ -37,6 +39,17 @@ pub struct GuestOptions {
     /// A file that the guest sees as a disk (virtio block device); the guest may write to it
     #[arg(long, value_name = "FILE")]
     pub disk: Option<PathBuf>,
+    /// Let GDB connect: PORT, 127.0.0.1:PORT, [::1]:PORT, or the path of a Unix socket; port 0 takes a free one
+    ///
+    /// GDB may come and go any number of times while the guest runs: 'target remote ADDRESS', 'detach'.
+    #[arg(long, value_name = "ADDRESS")]
+    pub gdb: Option<Address>,
+    /// Let GDB connect from other machines, too: whoever does has the guest
+    #[arg(long, requires = "gdb")]
+    pub gdb_anywhere: bool,
+    /// Hold the guest before its first instruction until somebody resumes it: GDB, or Space in the UI
+    #[arg(long)]
+    pub wait: bool,
     /// What the guest's CPUID offers
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Cpu::Safe)]
     pub cpu: Cpu,

@@ -8,6 +8,7 @@ mod doctor;
 mod events;
 mod export;
 mod failure;
+mod gdb;
 mod guest;
 mod import;
 mod new_file;

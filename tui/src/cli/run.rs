@@ -9,7 +9,7 @@ use trace_format::event::StopReason;
 
 use super::failure::{Code, Failure};
 use super::options::{self, DEFAULT_GUEST};
-use super::{output, report};
+use super::{gdb, output, report};
 use crate::app::{App, Settings};
 use crate::guest::{Guest as _, Machine};
 use crate::keep::Temporary;
@@ -34,11 +34,15 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
     let guest = arguments.guest.unwrap_or_else(|| DEFAULT_GUEST.to_owned());
     let request = Request { guest, options: arguments.options, trace, followed: output::is_terminal() };
     let signals = Signals::take()?;
+    let listener = gdb::listen(&request.options, output::is_terminal())?;
     let live = Live::start(&request)?;
+    let server = listener.map(|listener| live.serve_gdb(listener)).transpose()?;
+    let invitation = server.as_ref().map(|server| gdb::invitation(server.address(), &request));
     let Some(trace) = &request.trace else { return Ok(Code::Done) };
     let ended = if output::is_terminal() {
-        let (ended, shown) =
-            until_left(live, &signals, |live| watch(live, trace, temporary.as_mut(), &signals));
+        let (ended, shown) = until_left(live, &signals, |live| {
+            watch(live, trace, temporary.as_mut(), invitation, &signals)
+        });
         if let Err(panic) = shown {
             // What was recorded until here may tell why.
             if let Some(temporary) = temporary {
@@ -52,10 +56,11 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
         }
         ended
     } else {
-        let ended = wait(live, &request, &signals)?;
+        let ended = wait(live, &request, invitation, &signals)?;
         report::write_report(&mut Reader::open(trace)?, false)?;
         ended
     };
+    drop(server);
     let kept = temporary.as_ref().map_or(Some(trace.as_path()), Temporary::kept);
     conclude(ended, kept)
 }
@@ -69,7 +74,12 @@ pub(super) fn record(arguments: options::Record) -> Result<Code, Failure> {
         followed: false,
     };
     let signals = Signals::take()?;
-    let ended = wait(Live::start(&request)?, &request, &signals)?;
+    let listener = gdb::listen(&request.options, false)?;
+    let live = Live::start(&request)?;
+    let server = listener.map(|listener| live.serve_gdb(listener)).transpose()?;
+    let invitation = server.as_ref().map(|server| gdb::invitation(server.address(), &request));
+    let ended = wait(live, &request, invitation, &signals)?;
+    drop(server);
     conclude(ended, request.trace.as_deref())
 }
 
@@ -101,6 +111,7 @@ fn watch(
     live: &Live,
     trace: &Path,
     temporary: Option<&mut Temporary>,
+    invitation: Option<String>,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let settings = Settings {
@@ -110,12 +121,23 @@ fn watch(
         banner: None,
     };
     let mut app = App::new(Reader::open(trace)?, settings);
+    if let Some(invitation) = invitation {
+        app.tell(invitation);
+    }
     Ok(Session { app: &mut app, guest: Some(live), temporary, signals }.run()?)
 }
 
 /// Waits for the end of a run, which a signal brings about, and says how it goes.
-fn wait(live: Live, request: &Request, signals: &Signals) -> Result<Ended, Failure> {
-    output::progress(&format_args!("{} runs", request.guest))?;
+fn wait(
+    live: Live,
+    request: &Request,
+    invitation: Option<String>,
+    signals: &Signals,
+) -> Result<Ended, Failure> {
+    output::progress(&format_args!("{} {}", request.guest, if request.options.wait { "waits" } else { "runs" }))?;
+    if let Some(invitation) = invitation {
+        output::progress(&invitation)?;
+    }
     let start = Instant::now();
     let mut said = start;
     let mut reader: Option<Reader> = None;

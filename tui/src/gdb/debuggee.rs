@@ -95,8 +95,9 @@ pub(crate) trait Debuggee: Send {
     /// of the machine's end when nothing moves.
     fn poll(&mut self) -> Progress;
 
-    /// Carries out a line after `monitor` that is not one of the front end's own, and gives its output.
-    fn monitor(&mut self, vcpu: u8, line: &str) -> String;
+    /// Carries out a line after `monitor` that is not one of the front end's own, and gives its output; `None` if it is
+    /// no command.
+    fn monitor(&mut self, vcpu: u8, line: &str) -> Option<String>;
 }
 
 /// What a debuggee can do.

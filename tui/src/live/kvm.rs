@@ -1,4 +1,4 @@
-//! Guests under KVM: the only place that knows [`vmm_lite`].
+//! Guests under KVM: the only place that knows [`vmm_lite`], besides GDB's.
 
 use std::path::Path;
 use std::thread::{self, JoinHandle};
@@ -9,6 +9,7 @@ use vmm_lite::{Config, Control, CpuModel, Error, Image, MachineState, Module, Ou
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull};
+use crate::gdb::{Listener, Server};
 use crate::guest::{Guest, Key, Machine};
 
 /// A running guest.
@@ -47,6 +48,14 @@ impl Live {
     /// Ends the run because of a signal.
     pub fn interrupt(&self) {
         self.control.stop(Actor::Signal);
+    }
+
+    /// Serves GDB until the server is dropped.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn serve_gdb(&self, listener: Listener) -> Result<Server, Failure> {
+        Ok(listener.serve(Box::new(crate::gdb::live::Live::new(self.control.clone())))?)
     }
 }
 
@@ -163,6 +172,7 @@ fn config(request: &Request) -> Result<Config, Failure> {
             OnFull::Drop => vmm_lite::OnFull::Drop,
         },
         timeout: options.timeout,
+        start_paused: options.wait,
         trace: request.trace.clone(),
         followed: request.followed,
         command: command_line(),

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Failure};
+use crate::gdb::{Listener, Server};
 use crate::guest::{Guest, Key, Machine};
 
 /// There is none.
@@ -29,6 +30,14 @@ impl Live {
 
     /// Ends the run because of a signal.
     pub fn interrupt(&self) {
+        match self.0 {}
+    }
+
+    /// Serves GDB until the server is dropped.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub fn serve_gdb(&self, _: Listener) -> Result<Server, Failure> {
         match self.0 {}
     }
 }

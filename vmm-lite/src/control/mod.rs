@@ -46,6 +46,18 @@ impl Control {
         Self { machine }
     }
 
+    /// How much memory the guest has, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.machine.memory.len()
+    }
+
+    /// The symbol at or before an address of the guest, with the distance to it, as the kernel runs now.
+    #[must_use]
+    pub fn symbolize(&self, address: u64) -> Option<String> {
+        self.machine.name_of(address)
+    }
+
     /// What the guest does.
     #[must_use]
     pub fn state(&self) -> MachineState {

@@ -7,7 +7,6 @@ use std::num::NonZeroUsize;
 
 use gdbstub::arch;
 
-#[allow(unused_imports, reason = "until there is a session")]
 pub(crate) use description::description;
 pub(crate) use table::Register;
 

@@ -1,0 +1,204 @@
+//! Clients come and go.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::address::Address;
+use super::debuggee::Debuggee;
+use super::serve::{refuse, serve};
+use super::stream::{Acceptor, Stream};
+
+/// So many clients are told at a time that they are too many; more are not told.
+const MOST_REFUSALS: usize = 8;
+/// A client that comes so shortly after another has left is served, though it may take a moment to notice that.
+const GRACE: Duration = Duration::from_millis(500);
+/// How often a client that waits is looked after.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A place where clients can connect already; they wait.
+#[derive(Debug)]
+pub struct Listener {
+    acceptor: Acceptor,
+    address: Address,
+    socket: Option<SocketFile>,
+}
+
+/// Removes a socket's file in the end.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it before.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Clients are served until this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: Address,
+    shared: Arc<Shared>,
+    /// Sessions end when it goes.
+    closing: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+    _socket: Option<SocketFile>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// A client is served.
+    busy: AtomicBool,
+    /// Clients that are being refused.
+    refusals: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl Listener {
+    /// Listens at `address`; from other machines only if `anywhere`.
+    ///
+    /// # Errors
+    /// If the address cannot be had or may not.
+    pub fn bind(address: &Address, anywhere: bool) -> anyhow::Result<Self> {
+        if !address.is_local() && !anywhere {
+            bail!(
+                "--gdb {address}: other machines could connect, and whoever does has the guest; use 127.0.0.1, or say \
+                 --gdb-anywhere"
+            );
+        }
+        let (acceptor, address) = Acceptor::bind(address).with_context(|| format!("--gdb {address}"))?;
+        let socket = match &address {
+            Address::Unix(path) => Some(SocketFile(path.clone())),
+            Address::Tcp(_) => None,
+        };
+        Ok(Self { acceptor, address, socket })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Serves clients with `debuggee`.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
+    pub(crate) fn serve(self, debuggee: Box<dyn Debuggee>) -> anyhow::Result<Server> {
+        let shared = Arc::new(Shared::default());
+        let (closing, closed) = bounded(0);
+        let (clients, waiting) = bounded(1);
+        let mut server = Server {
+            address: self.address,
+            shared: Arc::clone(&shared),
+            closing: Some(closing),
+            threads: Vec::new(),
+            _socket: self.socket,
+        };
+        server.threads.push(thread::Builder::new().name("gdb".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || serve_all(&waiting, debuggee, &closed, &shared)
+        })?);
+        let acceptor = self.acceptor;
+        server.threads.push(
+            thread::Builder::new()
+                .name("gdb-listener".into())
+                .spawn(move || accept_all(&acceptor, &clients, &shared))?,
+        );
+        Ok(server)
+    }
+}
+
+fn serve_all(
+    clients: &Receiver<Stream>,
+    mut debuggee: Box<dyn Debuggee>,
+    closing: &Receiver<()>,
+    shared: &Shared,
+) {
+    loop {
+        let client = select! {
+            recv(clients) -> client => client,
+            recv(closing) -> _ => return,
+        };
+        let Ok(mut client) = client else { return };
+        // A client that is gone is no error of ours.
+        let _ = serve(&mut client, debuggee.as_mut(), closing, || shared.busy.store(false, Ordering::Release));
+        shared.busy.store(false, Ordering::Release);
+    }
+}
+
+fn accept_all(acceptor: &Acceptor, clients: &Sender<Stream>, shared: &Arc<Shared>) {
+    while !shared.closed.load(Ordering::Acquire) {
+        let Ok(client) = acceptor.accept() else {
+            // Out of file descriptors, for instance: it may pass.
+            thread::sleep(LOOK);
+            continue;
+        };
+        if shared.closed.load(Ordering::Acquire) {
+            break;
+        }
+        let Some(client) = hand_over(client, clients, shared) else { continue };
+        if shared.refusals.fetch_add(1, Ordering::AcqRel) >= MOST_REFUSALS {
+            shared.refusals.fetch_sub(1, Ordering::AcqRel);
+            continue;
+        }
+        let (clients, waits) = (clients.clone(), Arc::clone(shared));
+        let started = thread::Builder::new().name("gdb-refusal".into()).spawn(move || {
+            wait_or_refuse(client, &clients, &waits);
+            waits.refusals.fetch_sub(1, Ordering::AcqRel);
+        });
+        if started.is_err() {
+            shared.refusals.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Gives a client to the session's thread. Returns it if there is another.
+fn hand_over(client: Stream, clients: &Sender<Stream>, shared: &Shared) -> Option<Stream> {
+    if shared.busy.swap(true, Ordering::AcqRel) {
+        return Some(client);
+    }
+    // There is room for the one that may come now; without a receiver nobody is served any more.
+    let _ = clients.try_send(client);
+    None
+}
+
+fn wait_or_refuse(mut client: Stream, clients: &Sender<Stream>, shared: &Shared) {
+    let mut waited = Duration::ZERO;
+    while waited < GRACE && !shared.closed.load(Ordering::Acquire) {
+        thread::sleep(LOOK);
+        waited += LOOK;
+        match hand_over(client, clients, shared) {
+            Some(back) => client = back,
+            None => return,
+        }
+    }
+    // It may have gone meanwhile.
+    let _ = refuse(&mut client, "vmscope: another debugger is attached to this guest; it has to detach first");
+}
+
+impl Server {
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.closing = None;
+        // The thread that accepts has to notice, and then the other has no more clients.
+        let woken = Stream::connect(&self.address).is_ok();
+        for thread in self.threads.drain(..).rev().filter(|_| woken) {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A running guest, through the one way to it: [`vmm_lite::Control`].
+
+mod convert;
+mod motion;
+mod shim;
+
+use std::collections::BTreeSet;
+
+use crossbeam_channel::Select;
+use trace_format::event::Actor;
+use vmm_lite::{Activity, Control};
+
+use super::debuggee::{
+    Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region,
+};
+use super::registers::{Register, RegisterFile};
+use motion::Moving;
+use shim::Engine;
+
+/// In whose name everything is done.
+const BY: Actor = Actor::Gdb;
+/// The least that is translated and readable as a whole.
+const PAGE: u64 = 4096;
+/// Where the devices are that the guest sees in physical memory: IOAPIC and local APICs.
+const DEVICES: [std::ops::Range<u64>; 2] = [0xfec0_0000..0xfec0_1000, 0xfee0_0000..0xfee0_1000];
+/// The end of the memory below the devices; the rest is above 4 GiB.
+const LOW_END: u64 = 0xc000_0000;
+
+/// A guest that runs.
+#[derive(Debug)]
+pub(crate) struct Live {
+    engine: Engine,
+    points: BTreeSet<Point>,
+    moving: Option<Moving>,
+    interrupted: bool,
+}
+
+impl Live {
+    /// The guest behind `control`.
+    pub(crate) fn new(control: Control) -> Self {
+        Self {
+            engine: Engine::new(control),
+            points: BTreeSet::new(),
+            moving: None,
+            interrupted: false,
+        }
+    }
+
+    fn control(&self) -> &Control {
+        &self.engine.control
+    }
+
+    fn activity(&self, vcpu: u8) -> Option<Activity> {
+        self.control().activities().get(usize::from(vcpu)).copied()
+    }
+
+    fn rip(&self, vcpu: u8) -> Result<u64, Failure> {
+        Ok(self.control().registers(vcpu)?.general.rip)
+    }
+
+    fn stops_at(&self, address: u64) -> Option<bool> {
+        let here = |point: &&Point| {
+            point.address == address && matches!(point.kind, PointKind::Software | PointKind::Hardware)
+        };
+        self.points.iter().find(here).map(|point| point.kind == PointKind::Hardware)
+    }
+}
+
+impl From<vmm_lite::Error> for Failure {
+    fn from(error: vmm_lite::Error) -> Self {
+        Self(format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
+impl Debuggee for Live {
+    fn vcpus(&self) -> u8 {
+        self.control().activities().len() as u8
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { reverse: false, avx: false }
+    }
+
+    fn memory(&self) -> Vec<Region> {
+        let bytes = self.control().memory_bytes();
+        let low = Region { range: 0..bytes.min(LOW_END), ram: true };
+        let devices = DEVICES.map(|range| Region { range, ram: false });
+        let high = (1 << 32)..(1 << 32) + bytes.saturating_sub(LOW_END);
+        let high = Region { range: high, ram: true };
+        std::iter::once(low).chain(devices).chain(Some(high).filter(|high| !high.range.is_empty())).collect()
+    }
+
+    fn attach(&mut self) -> Result<u8, Failure> {
+        self.moving = None;
+        self.engine.attach()?;
+        // The first that does something is more interesting than one that sleeps.
+        let activities = self.control().activities();
+        let running = activities.iter().position(|activity| *activity == Activity::Running);
+        Ok(running.and_then(|vcpu| u8::try_from(vcpu).ok()).unwrap_or(0))
+    }
+
+    fn detach(&mut self) {
+        self.moving = None;
+        self.points.clear();
+        self.engine.detach();
+    }
+
+    fn kill(&mut self) {
+        self.control().stop(BY);
+    }
+
+    fn describe(&mut self, vcpu: u8) -> String {
+        let state = match self.activity(vcpu) {
+            Some(Activity::Running) => "running",
+            Some(Activity::Halted) => "halted",
+            Some(Activity::WaitingForSipi) => return "waiting for SIPI".to_owned(),
+            None => return "none".to_owned(),
+        };
+        let Ok(registers) = self.control().registers(vcpu) else { return "ended".to_owned() };
+        let ring = registers.system.cs.selector & 3;
+        let ring = if registers.system.cr0 & 1 == 0 { "real mode".to_owned() } else { format!("ring {ring}") };
+        let rip = registers.general.rip;
+        let place = self.control().symbolize(rip).unwrap_or_else(|| format!("{rip:#x}"));
+        format!("{state}, {ring}, {place}")
+    }
+
+    fn registers(&mut self, vcpu: u8) -> Result<RegisterFile, Failure> {
+        Ok(convert::registers(&self.control().registers(vcpu)?))
+    }
+
+    fn set_registers(&mut self, vcpu: u8, changed: &RegisterFile) -> Result<(), Failure> {
+        let mut registers = self.control().registers(vcpu)?;
+        convert::apply(changed, &mut registers)?;
+        Ok(self.control().set_registers(vcpu, &registers)?)
+    }
+
+    fn read(&mut self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let Err(error) = self.control().read_virtual(vcpu, gva, buffer) else { return Ok(buffer.len()) };
+        // Not all of it: page by page, up to the first that cannot be read.
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = gva.wrapping_add(done as u64);
+            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
+            let end = buffer.len().min(done + page);
+            if self.control().read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
+                break;
+            }
+            done = end;
+        }
+        if done == 0 { Err(error.into()) } else { Ok(done) }
+    }
+
+    fn write(&mut self, vcpu: u8, gva: u64, data: &[u8]) -> Result<(), Failure> {
+        Ok(self.control().write_virtual(vcpu, gva, data)?)
+    }
+
+    fn insert(&mut self, vcpu: u8, point: Point) -> Result<(), Failure> {
+        self.engine.insert(vcpu, point)?;
+        self.points.insert(point);
+        Ok(())
+    }
+
+    fn remove(&mut self, vcpu: u8, point: Point) -> Result<(), Failure> {
+        self.points.remove(&point);
+        self.engine.remove(vcpu, point)
+    }
+
+    fn catch_syscalls(&mut self, numbers: Option<Vec<u64>>) -> Result<(), Failure> {
+        self.engine.catch_syscalls(numbers)
+    }
+
+    fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
+        if direction == Direction::Backward {
+            return Err(Failure::new("a running guest does not go back; a recorded one does: vmscope replay --gdb"));
+        }
+        self.interrupted = false;
+        self.begin(motions)
+    }
+
+    fn interrupt(&mut self) {
+        self.interrupted = true;
+        if matches!(self.moving, Some(Moving::Running | Moving::Waking { .. })) {
+            self.engine.pause();
+        }
+    }
+
+    fn wait_on<'a>(&'a self, select: &mut Select<'a>) {
+        self.engine.wait_on(select);
+    }
+
+    fn poll(&mut self) -> Progress {
+        self.advance()
+    }
+
+    fn monitor(&mut self, _: u8, _: &str) -> Option<String> {
+        None
+    }
+}

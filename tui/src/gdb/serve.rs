@@ -91,7 +91,7 @@ fn talk(
             let mut select = Select::new();
             select.recv(input);
             select.recv(closing);
-            session.debuggee_ref().wait_on(&mut select);
+            session.debuggee().wait_on(&mut select);
             select.ready();
         }
         match input.try_recv() {

@@ -258,7 +258,7 @@ mod tests {
     fn every_type_is_defined_before_it_is_used() {
         let xml = description(true);
         let known = [
-            "int", "long", "int32", "int64", "uint32", "uint64", "uint128", "data_ptr", "code_ptr",
+            "int", "int32", "int64", "uint32", "uint64", "uint128", "data_ptr", "code_ptr",
             "i387_ext",
         ];
         for register in Register::ALL {

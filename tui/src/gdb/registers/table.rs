@@ -110,8 +110,8 @@ table! {
     Xmm15 "xmm15" 128 "vec128" Sse "";
     Mxcsr "mxcsr" 32 "i386_mxcsr" Sse "vector";
     OrigRax "orig_rax" 64 "int" Linux "system";
-    FsBase "fs_base" 64 "long" Segments "";
-    GsBase "gs_base" 64 "long" Segments "";
+    FsBase "fs_base" 64 "int64" Segments "";
+    GsBase "gs_base" 64 "int64" Segments "";
     Cr0 "cr0" 64 "x86_cr0" Control "";
     Cr2 "cr2" 64 "data_ptr" Control "";
     Cr3 "cr3" 64 "x86_cr3" Control "";

@@ -102,13 +102,8 @@ impl<'d> Session<'d> {
         }
     }
 
-    /// What it debugs.
-    pub(super) fn debuggee(&mut self) -> &mut dyn Debuggee {
-        self.target.debuggee
-    }
-
-    /// The same, to wait for it.
-    pub(super) fn debuggee_ref(&self) -> &dyn Debuggee {
+    /// What it debugs, to wait for it.
+    pub(super) fn debuggee(&self) -> &dyn Debuggee {
         self.target.debuggee
     }
 

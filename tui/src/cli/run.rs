@@ -40,9 +40,8 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
     let invitation = server.as_ref().map(|server| gdb::invitation(server.address(), &request));
     let Some(trace) = &request.trace else { return Ok(Code::Done) };
     let ended = if output::is_terminal() {
-        let (ended, shown) = until_left(live, &signals, |live| {
-            watch(live, trace, temporary.as_mut(), invitation, &signals)
-        });
+        let (ended, shown) =
+            until_left(live, &signals, |live| watch(live, trace, temporary.as_mut(), invitation, &signals));
         if let Err(panic) = shown {
             // What was recorded until here may tell why.
             if let Some(temporary) = temporary {
@@ -134,7 +133,11 @@ fn wait(
     invitation: Option<String>,
     signals: &Signals,
 ) -> Result<Ended, Failure> {
-    output::progress(&format_args!("{} {}", request.guest, if request.options.wait { "waits" } else { "runs" }))?;
+    output::progress(&format_args!(
+        "{} {}",
+        request.guest,
+        if request.options.wait { "waits" } else { "runs" }
+    ))?;
     if let Some(invitation) = invitation {
         output::progress(&invitation)?;
     }

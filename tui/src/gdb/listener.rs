@@ -128,7 +128,8 @@ fn serve_all(
         };
         let Ok(mut client) = client else { return };
         // A client that is gone is no error of ours.
-        let _ = serve(&mut client, debuggee.as_mut(), closing, || shared.busy.store(false, Ordering::Release));
+        let _ =
+            serve(&mut client, debuggee.as_mut(), closing, || shared.busy.store(false, Ordering::Release));
         shared.busy.store(false, Ordering::Release);
     }
 }
@@ -180,7 +181,8 @@ fn wait_or_refuse(mut client: Stream, clients: &Sender<Stream>, shared: &Shared)
         }
     }
     // It may have gone meanwhile.
-    let _ = refuse(&mut client, "vmscope: another debugger is attached to this guest; it has to detach first");
+    let _ =
+        refuse(&mut client, "vmscope: another debugger is attached to this guest; it has to detach first");
 }
 
 impl Server {

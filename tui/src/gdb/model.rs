@@ -109,8 +109,8 @@ impl Debuggee for Model {
     }
 
     fn set_registers(&mut self, vcpu: u8, changed: &RegisterFile) -> Result<(), Failure> {
-        if changed.get(Register::Tsc).is_some() {
-            return Err(Failure::new("tsc cannot be set"));
+        if changed.get(Register::Pat).is_some() {
+            return Err(Failure::new("pat cannot be set"));
         }
         for (register, value) in changed.known() {
             self.registers[usize::from(vcpu)].set(register, value);

@@ -127,7 +127,10 @@ impl Acceptor {
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there already, and is no socket"));
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "the file is there already, and is no socket",
+        ));
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already")),

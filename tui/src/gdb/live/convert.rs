@@ -54,33 +54,31 @@ pub(super) fn registers(from: &Registers) -> RegisterFile {
     }
     each_general!(from, read);
     let system: &SystemRegisters = &from.system;
-    let segments = [
-        (Register::Cs, Register::CsLimit, system.cs),
-        (Register::Ss, Register::SsLimit, system.ss),
-        (Register::Ds, Register::DsLimit, system.ds),
-        (Register::Es, Register::EsLimit, system.es),
-        (Register::Fs, Register::FsLimit, system.fs),
-        (Register::Gs, Register::GsLimit, system.gs),
-        (Register::Ldtr, Register::LdtrLimit, system.ldt),
-        (Register::Tr, Register::TrLimit, system.tr),
+    let selectors = [
+        (Register::Cs, system.cs),
+        (Register::Ss, system.ss),
+        (Register::Ds, system.ds),
+        (Register::Es, system.es),
+        (Register::Fs, system.fs),
+        (Register::Gs, system.gs),
+        (Register::Ldtr, system.ldt),
+        (Register::Tr, system.tr),
     ];
-    for (selector, limit, segment) in segments {
-        file.set(selector, segment.selector);
-        file.set(limit, segment.limit);
-        // The attributes come right behind the limit.
-        if let Some(attributes) = limit.offset(1) {
-            let bit = |value: u8, at: u32| u32::from(value & 1) << at;
-            let value = u32::from(segment.type_ & 15)
-                | bit(segment.s, 4)
-                | u32::from(segment.dpl & 3) << 5
-                | bit(segment.present, 7)
-                | bit(segment.avl, 12)
-                | bit(segment.l, 13)
-                | bit(segment.db, 14)
-                | bit(segment.g, 15)
-                | bit(segment.unusable, 16);
-            file.set(attributes, value);
-        }
+    for (register, segment) in selectors {
+        file.set(register, segment.selector);
+    }
+    for (register, segment) in [(Register::CsAttr, system.cs), (Register::SsAttr, system.ss)] {
+        let bit = |value: u8, at: u32| u32::from(value & 1) << at;
+        let value = u32::from(segment.type_ & 15)
+            | bit(segment.s, 4)
+            | u32::from(segment.dpl & 3) << 5
+            | bit(segment.present, 7)
+            | bit(segment.avl, 12)
+            | bit(segment.l, 13)
+            | bit(segment.db, 14)
+            | bit(segment.g, 15)
+            | bit(segment.unusable, 16);
+        file.set(register, value);
     }
     file.set(Register::GdtrLimit, system.gdt.limit);
     file.set(Register::IdtrLimit, system.idt.limit);

@@ -10,9 +10,7 @@ use crossbeam_channel::Select;
 use trace_format::event::Actor;
 use vmm_lite::{Activity, Control};
 
-use super::debuggee::{
-    Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region,
-};
+use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
 use super::registers::{Register, RegisterFile};
 use motion::Moving;
 use shim::Engine;
@@ -38,12 +36,7 @@ pub(crate) struct Live {
 impl Live {
     /// The guest behind `control`.
     pub(crate) fn new(control: Control) -> Self {
-        Self {
-            engine: Engine::new(control),
-            points: BTreeSet::new(),
-            moving: None,
-            interrupted: false,
-        }
+        Self { engine: Engine::new(control), points: BTreeSet::new(), moving: None, interrupted: false }
     }
 
     fn control(&self) -> &Control {
@@ -118,7 +111,8 @@ impl Debuggee for Live {
         };
         let Ok(registers) = self.control().registers(vcpu) else { return "ended".to_owned() };
         let ring = registers.system.cs.selector & 3;
-        let ring = if registers.system.cr0 & 1 == 0 { "real mode".to_owned() } else { format!("ring {ring}") };
+        let ring =
+            if registers.system.cr0 & 1 == 0 { "real mode".to_owned() } else { format!("ring {ring}") };
         let rip = registers.general.rip;
         let place = self.control().symbolize(rip).unwrap_or_else(|| format!("{rip:#x}"));
         format!("{state}, {ring}, {place}")
@@ -171,7 +165,9 @@ impl Debuggee for Live {
 
     fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
         if direction == Direction::Backward {
-            return Err(Failure::new("a running guest does not go back; a recorded one does: vmscope replay --gdb"));
+            return Err(Failure::new(
+                "a running guest does not go back; a recorded one does: vmscope replay --gdb",
+            ));
         }
         self.interrupted = false;
         self.begin(motions)

@@ -56,7 +56,9 @@ impl Live {
             return Ok(());
         };
         if self.activity(vcpu) == Some(Activity::WaitingForSipi) {
-            return Err(Failure(format!("cpu{vcpu} waits for a start-up IPI: it has no instruction to step")));
+            return Err(Failure(format!(
+                "cpu{vcpu} waits for a start-up IPI: it has no instruction to step"
+            )));
         }
         let steps = Steps { vcpu, range, others: running };
         self.moving = Some(match self.activity(vcpu) {

@@ -229,19 +229,13 @@ fn write_vectors(xml: &mut String) {
     line(xml, format_args!("</union>"));
 }
 
-/// With its number, so that one that GDB does not know moves none that it does. An inferior call must not put back what
-/// the whole machine depends on.
+/// With its number, so that one that GDB does not know moves none that it does.
 fn write_register(xml: &mut String, register: Register) {
     let spec = register.spec();
-    let group = if spec.group.is_empty() { String::new() } else { format!(" group=\"{}\"", spec.group) };
-    let keep = match spec.feature {
-        Feature::Control | Feature::Descriptors | Feature::Msr => " save-restore=\"no\"",
-        _ => "",
-    };
     line(
         xml,
         format_args!(
-            "<reg name=\"{}\" bitsize=\"{}\" type=\"{}\" regnum=\"{}\"{group}{keep}/>",
+            "<reg name=\"{}\" bitsize=\"{}\" type=\"{}\" regnum=\"{}\"/>",
             spec.name,
             spec.bits,
             spec.kind,
@@ -257,10 +251,8 @@ mod tests {
     #[test]
     fn every_type_is_defined_before_it_is_used() {
         let xml = description(true);
-        let known = [
-            "int", "int32", "int64", "uint32", "uint64", "uint128", "data_ptr", "code_ptr",
-            "i387_ext",
-        ];
+        let known =
+            ["int", "int32", "int64", "uint32", "uint64", "uint128", "data_ptr", "code_ptr", "i387_ext"];
         for register in Register::ALL {
             let Some(kind) = Some(register.spec().kind).filter(|kind| !known.contains(kind)) else {
                 continue;

@@ -7,12 +7,14 @@
 
 mod own;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use gdbstub::conn::Connection;
 use gdbstub::stub::GdbStub;
 use gdbstub::stub::state_machine::GdbStubStateMachine;
 
-use super::debuggee::{Cause, Debuggee, Progress, Stop};
+use super::debuggee::{Cause, Debuggee, Failure, Progress, Stop};
 use super::packet::{Framer, Incoming, LONGEST, framed};
 use super::target::{Target, tid_of};
 
@@ -140,14 +142,18 @@ impl<'d> Session<'d> {
             State::Over(end) => return Next::Over(end),
             // It does not move, but may end all the same: another user can end it.
             State::Asking => match self.target.debuggee.poll() {
-                Progress::Stopped(stop) if matches!(stop.cause, Cause::Ended { .. }) => self.ended = Some(stop),
+                Progress::Stopped(stop) if matches!(stop.cause, Cause::Ended { .. }) => {
+                    self.ended = Some(stop)
+                }
                 Progress::Busy | Progress::Waiting | Progress::Stopped(_) => {}
             },
-            State::Moving => match self.ended.take().map_or_else(|| self.target.debuggee.poll(), Progress::Stopped) {
-                Progress::Busy => return Next::Poll,
-                Progress::Waiting => {}
-                Progress::Stopped(stop) => self.report(&stop),
-            },
+            State::Moving => {
+                match self.ended.take().map_or_else(|| self.target.debuggee.poll(), Progress::Stopped) {
+                    Progress::Busy => return Next::Poll,
+                    Progress::Waiting => {}
+                    Progress::Stopped(stop) => self.report(&stop),
+                }
+            }
         }
         match self.state {
             State::Over(end) => Next::Over(end),
@@ -231,10 +237,11 @@ impl<'d> Session<'d> {
     /// Sends an error, in words if the client reads them.
     fn refuse(&mut self, why: &str) {
         if self.target.refused.is_none() {
-            self.target.refused = Some(super::debuggee::Failure::new(why));
+            self.target.refused = Some(Failure::new(why));
         }
         if self.reads_errors {
-            let text: String = why.chars().map(|c| if matches!(c, '#' | '$' | '}' | '*') { '?' } else { c }).collect();
+            let text: String =
+                why.chars().map(|c| if matches!(c, '#' | '$' | '}' | '*') { '?' } else { c }).collect();
             self.send(format!("E.{}", crate::ui::text::escape(&text)).as_bytes());
         } else {
             self.send(b"E01");
@@ -252,7 +259,11 @@ impl<'d> Session<'d> {
 }
 
 /// Feeds a packet to a machine that waits for one.
-fn pump<'d>(mut machine: Machine<'d>, target: &mut Target<'d>, body: &[u8]) -> Option<(Machine<'d>, Vec<u8>)> {
+fn pump<'d>(
+    mut machine: Machine<'d>,
+    target: &mut Target<'d>,
+    body: &[u8],
+) -> Option<(Machine<'d>, Vec<u8>)> {
     for byte in framed(body) {
         machine = match machine {
             Machine::Idle(idle) => idle.incoming_data(target, byte).ok()?,

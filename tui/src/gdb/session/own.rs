@@ -59,7 +59,8 @@ impl Session<'_> {
 
     /// Says what the target can do: what gdbstub says, without processes, with what is answered here.
     fn introduce(&mut self, features: &[u8]) {
-        self.reads_errors = features.split(|byte| matches!(byte, b':' | b';')).any(|f| f == b"error-message+");
+        self.reads_errors =
+            features.split(|byte| matches!(byte, b':' | b';')).any(|f| f == b"error-message+");
         let (machine, written) = self.feed(b"qSupported:swbreak+;hwbreak+");
         self.machine = machine;
         let written = String::from_utf8(written.unwrap_or_default()).unwrap_or_default();

@@ -22,7 +22,9 @@ impl Session<'_> {
             self.say(&words);
         }
         let told = match self.machine.take() {
-            Some(Machine::Running(running)) => running.report_stop(&mut self.target, reason(vcpu, &stop.cause)).ok(),
+            Some(Machine::Running(running)) => {
+                running.report_stop(&mut self.target, reason(vcpu, &stop.cause)).ok()
+            }
             other => other,
         };
         match told {
@@ -113,9 +115,10 @@ fn signal_of(why: &StopReason) -> Signal {
         StopReason::Deadlock => Signal::SIGABRT,
         StopReason::HostError => Signal::SIGILL,
         StopReason::Timeout => Signal::SIGALRM,
-        StopReason::GuestExit { .. } | StopReason::Reset { .. } | StopReason::PowerOff | StopReason::Ended { .. } => {
-            Signal::SIGTERM
-        }
+        StopReason::GuestExit { .. }
+        | StopReason::Reset { .. }
+        | StopReason::PowerOff
+        | StopReason::Ended { .. } => Signal::SIGTERM,
     }
 }
 

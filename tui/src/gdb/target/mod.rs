@@ -209,7 +209,12 @@ impl MultiThreadBase for Target<'_> {
 }
 
 impl SingleRegisterAccess<Tid> for Target<'_> {
-    fn read_register(&mut self, tid: Tid, register: Register, buffer: &mut [u8]) -> TargetResult<usize, Self> {
+    fn read_register(
+        &mut self,
+        tid: Tid,
+        register: Register,
+        buffer: &mut [u8],
+    ) -> TargetResult<usize, Self> {
         let vcpu = self.known(tid)?;
         let read = self.debuggee.registers(vcpu);
         let Some(value) = self.note(read)?.get(register) else { return Ok(0) };
@@ -231,6 +236,11 @@ impl SingleRegisterAccess<Tid> for Target<'_> {
         let value = self.note(value)?;
         // GDB writes it with every new value of RIP: "not in a system call".
         if register == Register::OrigRax {
+            return Ok(());
+        }
+        // After a call of a guest's function GDB puts everything back, whatever it was.
+        let old = self.debuggee.registers(vcpu);
+        if self.note(old)?.get(register) == Some(value) {
             return Ok(());
         }
         let mut changed = RegisterFile::default();

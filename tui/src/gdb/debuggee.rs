@@ -27,8 +27,9 @@ pub(crate) trait Debuggee: Send {
     /// When there is nothing any more that could be debugged.
     fn attach(&mut self) -> Result<u8, Failure>;
 
-    /// The debugger has gone, in whatever way: takes its breakpoints away and lets the machine do what it did without.
-    fn detach(&mut self);
+    /// The debugger has gone: takes its breakpoints away and lets the machine do what it did without. If it took leave it
+    /// wants the machine to go on, even one that did not run when it came.
+    fn detach(&mut self, took_leave: bool);
 
     /// Ends the machine.
     fn kill(&mut self);
@@ -107,6 +108,8 @@ pub(crate) struct Abilities {
     pub(crate) reverse: bool,
     /// It has AVX registers.
     pub(crate) avx: bool,
+    /// It stops at reads alone.
+    pub(crate) watches_reads: bool,
 }
 
 /// A part of physical memory.

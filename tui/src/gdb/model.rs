@@ -78,7 +78,7 @@ impl Debuggee for Model {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { reverse: true, avx: false }
+        Abilities { reverse: true, avx: false, watches_reads: false }
     }
 
     fn memory(&self) -> Vec<Region> {
@@ -90,7 +90,7 @@ impl Debuggee for Model {
         Ok(0)
     }
 
-    fn detach(&mut self) {
+    fn detach(&mut self, _: bool) {
         self.points.clear();
         self.log.push("detach");
     }

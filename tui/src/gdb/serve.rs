@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Select, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Select, TryRecvError, after, bounded, select};
 
 use super::debuggee::Debuggee;
 use super::packet::{Framer, Incoming, framed};
@@ -30,13 +30,6 @@ pub(super) fn serve(
     over: impl FnOnce(),
 ) -> io::Result<()> {
     stream.prepare(None, PATIENCE)?;
-    let vcpu = match debuggee.attach() {
-        Ok(vcpu) => vcpu,
-        Err(failure) => {
-            over();
-            return refuse(stream, &failure.0);
-        }
-    };
     let (sender, input) = bounded(CHUNKS);
     let mut reading = stream.try_clone()?;
     let reader = thread::Builder::new().name("gdb-reader".into()).spawn(move || {
@@ -46,28 +39,65 @@ pub(super) fn serve(
                 break;
             }
         }
-    });
-    let mut session = Session::new(debuggee, vcpu);
-    let mut written = Ok(());
-    let end = match reader {
-        Ok(_) => talk(&mut session, stream, &input, closing, &mut written),
-        Err(_) => End::Detached,
+    })?;
+    let served = match first_request(&input, closing) {
+        Some(first) => debug(stream, debuggee, &first, &input, closing, over),
+        None => Ok(()),
     };
-    let farewell = session.take_output();
-    match end {
-        End::Killed => debuggee.kill(),
-        End::Detached | End::DebuggeeEnded => {}
-    }
-    debuggee.detach();
-    over();
-    let written = written.and_then(|()| send(stream, &farewell));
     stream.close();
-    // The reader has its end of the connection closed, or is about to notice that nobody listens.
+    // Nothing more can come, and the reader is about to notice that nobody listens.
     drop(input);
-    if let Ok(reader) = reader {
-        let _ = reader.join();
+    let _ = reader.join();
+    served
+}
+
+/// Waits until a client has said something that GDB could have said: whoever only looks whether the port is open does
+/// not stop the guest.
+fn first_request(input: &Receiver<Vec<u8>>, closing: &Receiver<()>) -> Option<Vec<u8>> {
+    let mut framer = Framer::default();
+    let deadline = after(PATIENCE);
+    loop {
+        let bytes = select! {
+            recv(input) -> bytes => bytes.ok()?,
+            recv(closing) -> _ => return None,
+            recv(deadline) -> _ => return None,
+        };
+        for (at, byte) in bytes.iter().enumerate() {
+            if let Some(Incoming::Packet(body)) = framer.push(*byte) {
+                let rest = bytes.get(at + 1..).unwrap_or_default();
+                return Some([&framed(&body), rest].concat());
+            }
+        }
     }
-    written
+}
+
+fn debug(
+    stream: &mut Stream,
+    debuggee: &mut dyn Debuggee,
+    first: &[u8],
+    input: &Receiver<Vec<u8>>,
+    closing: &Receiver<()>,
+    over: impl FnOnce(),
+) -> io::Result<()> {
+    let vcpu = match debuggee.attach() {
+        Ok(vcpu) => vcpu,
+        Err(failure) => {
+            over();
+            return stream.write_all(&error(&failure.0));
+        }
+    };
+    let mut session = Session::new(debuggee, vcpu);
+    session.receive(first);
+    let mut written = Ok(());
+    let end = talk(&mut session, stream, input, closing, &mut written);
+    let farewell = session.take_output();
+    drop(session);
+    if end == End::Killed {
+        debuggee.kill();
+    }
+    debuggee.detach(end == End::Detached);
+    over();
+    written.and_then(|()| stream.write_all(&farewell))
 }
 
 /// Goes on until the end; the last output is left for after it.
@@ -83,9 +113,9 @@ fn talk(
         if let Next::Over(end) = next {
             return end;
         }
-        *written = send(stream, &session.take_output());
+        *written = stream.write_all(&session.take_output());
         if written.is_err() {
-            return End::Detached;
+            return End::Lost;
         }
         if next == Next::Wait {
             let mut select = Select::new();
@@ -97,25 +127,26 @@ fn talk(
         match input.try_recv() {
             Ok(bytes) => session.receive(&bytes),
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return End::Detached,
+            Err(TryRecvError::Disconnected) => return End::Lost,
         }
         if closing.try_recv() == Err(TryRecvError::Disconnected) {
             return match session.poll() {
                 Next::Over(end) => end,
-                Next::Poll | Next::Wait => End::Detached,
+                Next::Poll | Next::Wait => End::Lost,
             };
         }
     }
 }
 
-fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes)
+/// An answer to any request.
+fn error(why: &str) -> Vec<u8> {
+    [b"+".to_vec(), framed(format!("E.{why}").as_bytes())].concat()
 }
 
 /// Tells a client why it is not served: GDB shows the reply to the one request that has none.
 pub(super) fn refuse(stream: &mut Stream, why: &str) -> io::Result<()> {
     let until = Instant::now() + REFUSAL;
-    let reply = [b"+".to_vec(), framed(format!("E.{why}").as_bytes())].concat();
+    let reply = error(why);
     let mut framer = Framer::default();
     let mut buffer = [0; 256];
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {

@@ -2,18 +2,16 @@
 
 mod convert;
 mod motion;
-mod shim;
 
 use std::collections::BTreeSet;
 
-use crossbeam_channel::Select;
+use crossbeam_channel::{Receiver, Select, never};
 use trace_format::event::Actor;
-use vmm_lite::{Activity, Control};
+use vmm_lite::{Activity, Control, MachineState, WatchAccess};
 
 use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
 use super::registers::{Register, RegisterFile};
 use motion::Moving;
-use shim::Engine;
 
 /// In whose name everything is done.
 const BY: Actor = Actor::Gdb;
@@ -27,28 +25,38 @@ const LOW_END: u64 = 0xc000_0000;
 /// A guest that runs.
 #[derive(Debug)]
 pub(crate) struct Live {
-    engine: Engine,
+    control: Control,
+    /// Since the debugger came.
+    stops: Receiver<vmm_lite::Stop>,
     points: BTreeSet<Point>,
     moving: Option<Moving>,
     interrupted: bool,
+    /// Nobody but a debugger can have been meant to resume the guest when this one came: `--wait`.
+    waited: bool,
+    /// This debugger has resumed the guest.
+    resumed: bool,
 }
 
 impl Live {
     /// The guest behind `control`.
     pub(crate) fn new(control: Control) -> Self {
-        Self { engine: Engine::new(control), points: BTreeSet::new(), moving: None, interrupted: false }
-    }
-
-    fn control(&self) -> &Control {
-        &self.engine.control
+        Self {
+            control,
+            stops: never(),
+            points: BTreeSet::new(),
+            moving: None,
+            interrupted: false,
+            waited: false,
+            resumed: false,
+        }
     }
 
     fn activity(&self, vcpu: u8) -> Option<Activity> {
-        self.control().activities().get(usize::from(vcpu)).copied()
+        self.control.activities().get(usize::from(vcpu)).copied()
     }
 
     fn rip(&self, vcpu: u8) -> Result<u64, Failure> {
-        Ok(self.control().registers(vcpu)?.general.rip)
+        Ok(self.control.registers(vcpu)?.general.rip)
     }
 
     fn stops_at(&self, address: u64) -> Option<bool> {
@@ -59,6 +67,23 @@ impl Live {
     }
 }
 
+/// A point as the engine has it. Those that GDB sets count in every address space.
+fn engine_point(point: Point) -> Result<vmm_lite::Point, Failure> {
+    let Point { kind, address, len } = point;
+    Ok(match kind {
+        PointKind::Software => vmm_lite::Point::breakpoint(address),
+        PointKind::Hardware => vmm_lite::Point {
+            kind: vmm_lite::PointKind::HardwareBreakpoint,
+            ..vmm_lite::Point::breakpoint(address)
+        },
+        PointKind::Write => vmm_lite::Point::watch(address, len, WatchAccess::Write),
+        PointKind::Access => vmm_lite::Point::watch(address, len, WatchAccess::Any),
+        PointKind::Read => {
+            return Err(Failure::new("x86 does not stop at reads alone; 'awatch' stops at any access"));
+        }
+    })
+}
+
 impl From<vmm_lite::Error> for Failure {
     fn from(error: vmm_lite::Error) -> Self {
         Self(format!("{:#}", anyhow::Error::from(error)))
@@ -67,15 +92,15 @@ impl From<vmm_lite::Error> for Failure {
 
 impl Debuggee for Live {
     fn vcpus(&self) -> u8 {
-        self.control().activities().len() as u8
+        self.control.activities().len() as u8
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { reverse: false, avx: false }
+        Abilities { reverse: false, avx: false, watches_reads: false }
     }
 
     fn memory(&self) -> Vec<Region> {
-        let bytes = self.control().memory_bytes();
+        let bytes = self.control.memory_bytes();
         let low = Region { range: 0..bytes.min(LOW_END), ram: true };
         let devices = DEVICES.map(|range| Region { range, ram: false });
         let high = (1 << 32)..(1 << 32) + bytes.saturating_sub(LOW_END);
@@ -85,21 +110,29 @@ impl Debuggee for Live {
 
     fn attach(&mut self) -> Result<u8, Failure> {
         self.moving = None;
-        self.engine.attach()?;
+        self.resumed = false;
+        self.waited = self.control.state() == MachineState::Paused { by: Actor::CommandLine };
+        self.stops = self.control.stops();
+        self.control.attach(BY)?;
         // The first that does something is more interesting than one that sleeps.
-        let activities = self.control().activities();
+        let activities = self.control.activities();
         let running = activities.iter().position(|activity| *activity == Activity::Running);
         Ok(running.and_then(|vcpu| u8::try_from(vcpu).ok()).unwrap_or(0))
     }
 
-    fn detach(&mut self) {
+    fn detach(&mut self, took_leave: bool) {
         self.moving = None;
         self.points.clear();
-        self.engine.detach();
+        self.stops = never();
+        self.control.detach(BY);
+        if self.resumed || took_leave && self.waited {
+            // What has ended cannot be resumed, and need not.
+            let _ = self.control.resume(BY);
+        }
     }
 
     fn kill(&mut self) {
-        self.control().stop(BY);
+        self.control.stop(BY);
     }
 
     fn describe(&mut self, vcpu: u8) -> String {
@@ -109,34 +142,34 @@ impl Debuggee for Live {
             Some(Activity::WaitingForSipi) => return "waiting for SIPI".to_owned(),
             None => return "none".to_owned(),
         };
-        let Ok(registers) = self.control().registers(vcpu) else { return "ended".to_owned() };
+        let Ok(registers) = self.control.registers(vcpu) else { return "ended".to_owned() };
         let ring = registers.system.cs.selector & 3;
         let ring =
             if registers.system.cr0 & 1 == 0 { "real mode".to_owned() } else { format!("ring {ring}") };
         let rip = registers.general.rip;
-        let place = self.control().symbolize(rip).unwrap_or_else(|| format!("{rip:#x}"));
+        let place = self.control.symbolize(rip).unwrap_or_else(|| format!("{rip:#x}"));
         format!("{state}, {ring}, {place}")
     }
 
     fn registers(&mut self, vcpu: u8) -> Result<RegisterFile, Failure> {
-        Ok(convert::registers(&self.control().registers(vcpu)?))
+        Ok(convert::registers(&self.control.registers(vcpu)?))
     }
 
     fn set_registers(&mut self, vcpu: u8, changed: &RegisterFile) -> Result<(), Failure> {
-        let mut registers = self.control().registers(vcpu)?;
+        let mut registers = self.control.registers(vcpu)?;
         convert::apply(changed, &mut registers)?;
-        Ok(self.control().set_registers(vcpu, &registers)?)
+        Ok(self.control.set_registers(vcpu, &registers)?)
     }
 
     fn read(&mut self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let Err(error) = self.control().read_virtual(vcpu, gva, buffer) else { return Ok(buffer.len()) };
+        let Err(error) = self.control.read_virtual(vcpu, gva, buffer) else { return Ok(buffer.len()) };
         // Not all of it: page by page, up to the first that cannot be read.
         let mut done = 0;
         while done < buffer.len() {
             let at = gva.wrapping_add(done as u64);
             let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
             let end = buffer.len().min(done + page);
-            if self.control().read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
+            if self.control.read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
                 break;
             }
             done = end;
@@ -145,22 +178,25 @@ impl Debuggee for Live {
     }
 
     fn write(&mut self, vcpu: u8, gva: u64, data: &[u8]) -> Result<(), Failure> {
-        Ok(self.control().write_virtual(vcpu, gva, data)?)
+        Ok(self.control.write_virtual(vcpu, gva, data)?)
     }
 
     fn insert(&mut self, vcpu: u8, point: Point) -> Result<(), Failure> {
-        self.engine.insert(vcpu, point)?;
+        self.control.insert(BY, vcpu, &engine_point(point)?)?;
         self.points.insert(point);
         Ok(())
     }
 
     fn remove(&mut self, vcpu: u8, point: Point) -> Result<(), Failure> {
         self.points.remove(&point);
-        self.engine.remove(vcpu, point)
+        Ok(self.control.remove(BY, vcpu, &engine_point(point)?)?)
     }
 
     fn catch_syscalls(&mut self, numbers: Option<Vec<u64>>) -> Result<(), Failure> {
-        self.engine.catch_syscalls(numbers)
+        match numbers {
+            Some(_) => Err(Failure::new("system calls of a running guest cannot be caught yet")),
+            None => Ok(()),
+        }
     }
 
     fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
@@ -170,18 +206,21 @@ impl Debuggee for Live {
             ));
         }
         self.interrupted = false;
-        self.begin(motions)
+        self.begin(motions)?;
+        self.resumed = true;
+        Ok(())
     }
 
     fn interrupt(&mut self) {
         self.interrupted = true;
         if matches!(self.moving, Some(Moving::Running | Moving::Waking { .. })) {
-            self.engine.pause();
+            // What has ended need not be paused.
+            let _ = self.control.pause(BY);
         }
     }
 
     fn wait_on<'a>(&'a self, select: &mut Select<'a>) {
-        self.engine.wait_on(select);
+        select.recv(&self.stops);
     }
 
     fn poll(&mut self) -> Progress {

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use trace_format::event::Actor;
-use vmm_lite::Activity;
+use vmm_lite::{Activity, StopCause, VcpuSet, WatchAccess};
 
-use super::{BY, Live};
+use super::{BY, Live, engine_point};
 use crate::gdb::debuggee::{Cause, Failure, Motion, Point, PointKind, Progress, Stop};
 
 /// How long the other vCPUs run before a step of one.
@@ -23,7 +23,8 @@ pub(super) enum Moving {
     Running,
     /// One makes a step after another.
     Stepping(Steps),
-    /// One sleeps in its step, and `vcpus` run until it wakes.
+    /// One sleeps in its step, and everything that may runs until it wakes, which `point` tells if that is not one of
+    /// GDB's own.
     #[allow(missing_docs)]
     Waking { steps: Steps, point: Option<Point> },
 }
@@ -34,34 +35,33 @@ pub(super) struct Steps {
     vcpu: u8,
     /// Go on within these.
     range: Option<Range<u64>>,
-    /// The others that run in between, a bit each.
-    others: u16,
+    /// The others that run in between.
+    others: VcpuSet,
 }
 
 impl Live {
     pub(super) fn begin(&mut self, motions: &[Motion]) -> Result<(), Failure> {
-        let mut running = 0;
+        let mut running = VcpuSet::NONE;
         let mut steps = None;
-        for (vcpu, motion) in (0_u8..16).zip(motions) {
+        for (vcpu, motion) in (0_u8..).zip(motions) {
             match motion {
                 Motion::Hold => {}
-                Motion::Continue => running |= 1 << vcpu,
+                Motion::Continue => running = running.with(vcpu),
                 Motion::Step => steps = steps.or(Some((vcpu, None))),
                 Motion::StepRange(range) => steps = steps.or(Some((vcpu, Some(range.clone())))),
             }
         }
         let Some((vcpu, range)) = steps else {
-            self.engine.resume(running)?;
+            self.control.resume_some(BY, running)?;
             self.moving = Some(Moving::Running);
             return Ok(());
         };
-        if self.activity(vcpu) == Some(Activity::WaitingForSipi) {
-            return Err(Failure(format!(
-                "cpu{vcpu} waits for a start-up IPI: it has no instruction to step"
-            )));
-        }
         let steps = Steps { vcpu, range, others: running };
         self.moving = Some(match self.activity(vcpu) {
+            Some(Activity::WaitingForSipi) => {
+                let why = format!("cpu{vcpu} waits for a start-up IPI: it has no instruction to step");
+                return Err(Failure(why));
+            }
             Some(Activity::Halted) => self.wake(steps)?,
             _ => Moving::Stepping(steps),
         });
@@ -70,39 +70,40 @@ impl Live {
 
     pub(super) fn advance(&mut self) -> Progress {
         let progress = match self.moving.take() {
-            None => self.idle(),
-            Some(Moving::Running) => {
-                self.moving = Some(Moving::Running);
-                self.running()
+            None => return self.idle(),
+            Some(Moving::Running) => self.running(),
+            Some(Moving::Stepping(steps)) => {
+                self.stepping(steps).unwrap_or_else(|failure| self.failed(failure))
             }
-            Some(Moving::Stepping(steps)) => self.stepping(steps).unwrap_or_else(failed),
-            Some(Moving::Waking { steps, point }) => self.waking(steps, point).unwrap_or_else(failed),
+            Some(Moving::Waking { steps, point }) => {
+                self.waking(steps, point).unwrap_or_else(|failure| self.failed(failure))
+            }
         };
         if let Progress::Stopped(_) = progress {
             self.moving = None;
+            // The vCPU that met something has not waited for the others.
+            self.control.settle();
         }
         progress
     }
 
     /// Nothing moves; only the end of everything is told.
     fn idle(&mut self) -> Progress {
-        match self.engine.take_stop() {
-            Some(stop) if matches!(stop.cause, Cause::Ended { .. }) => Progress::Stopped(stop),
-            _ => Progress::Waiting,
+        while let Some(stop) = self.take_stop() {
+            if matches!(stop.cause, Cause::Ended { .. }) {
+                return Progress::Stopped(stop);
+            }
         }
+        Progress::Waiting
     }
 
     fn running(&mut self) -> Progress {
-        match self.engine.take_stop() {
-            Some(stop) => Progress::Stopped(self.as_wanted(stop)),
-            None => Progress::Waiting,
-        }
-    }
-
-    fn as_wanted(&self, stop: Stop) -> Stop {
-        match stop.cause {
-            Cause::Paused { by: Actor::Gdb } => Stop { cause: Cause::Interrupted, ..stop },
-            _ => stop,
+        match self.take_stop() {
+            Some(stop) => Progress::Stopped(stop),
+            None => {
+                self.moving = Some(Moving::Running);
+                Progress::Waiting
+            }
         }
     }
 
@@ -112,13 +113,21 @@ impl Live {
         if self.interrupted {
             return stopped(Cause::Interrupted);
         }
-        if steps.others != 0
-            && let Some(stop) = self.engine.slice(steps.others, MOMENT)?
-        {
-            return Ok(Progress::Stopped(self.as_wanted(stop)));
+        if !steps.others.is_empty() {
+            self.control.slice(steps.others, MOMENT)?;
         }
-        let outcome = self.control().step(vcpu, BY)?;
-        if self.activity(vcpu) == Some(Activity::Halted) {
+        if let Some(stop) = self.take_stop() {
+            return Ok(Progress::Stopped(stop));
+        }
+        let outcome = self.control.step_on(vcpu, BY, false)?;
+        // The instruction may have been the guest's last, or made an event that is waited for.
+        if let Some(stop) = self.take_stop() {
+            return Ok(Progress::Stopped(stop));
+        }
+        if let Some((address, access)) = outcome.watched {
+            return stopped(Cause::Watchpoint { kind: watched(access), address });
+        }
+        if outcome.halted {
             self.moving = Some(self.wake(steps)?);
             return Ok(Progress::Waiting);
         }
@@ -140,44 +149,73 @@ impl Live {
         }
     }
 
-    /// Lets everything that may run run until the vCPU does no longer sleep.
+    /// Lets everything that may run until the vCPU does no longer sleep.
     fn wake(&mut self, steps: Steps) -> Result<Moving, Failure> {
         let point = Point { kind: PointKind::Software, address: self.rip(steps.vcpu)?, len: 1 };
         let own = self.stops_at(point.address).is_none();
         if own {
-            self.engine.insert(steps.vcpu, point)?;
+            self.control.insert(BY, steps.vcpu, &engine_point(point)?)?;
         }
-        self.engine.resume(steps.others | 1 << steps.vcpu)?;
+        self.control.resume_some(BY, steps.others.with(steps.vcpu))?;
         Ok(Moving::Waking { steps, point: own.then_some(point) })
     }
 
     fn waking(&mut self, steps: Steps, point: Option<Point>) -> Result<Progress, Failure> {
-        let Some(stop) = self.engine.take_stop() else {
+        let Some(stop) = self.take_stop() else {
             self.moving = Some(Moving::Waking { steps, point });
             return Ok(Progress::Waiting);
         };
+        self.control.settle();
         if let Some(point) = point {
-            self.engine.remove(steps.vcpu, point)?;
+            // After the end there is nothing to take away.
+            let _ = self.control.remove(BY, steps.vcpu, &engine_point(point)?);
         }
-        let at_breakpoint = matches!(stop.cause, Cause::Breakpoint { .. });
-        if !at_breakpoint || self.interrupted {
-            return Ok(Progress::Stopped(self.as_wanted(stop)));
+        if !matches!(stop.cause, Cause::Breakpoint { .. }) || self.interrupted {
+            return Ok(Progress::Stopped(stop));
         }
-        let to = self.rip(steps.vcpu)?;
         if stop.vcpu == Some(steps.vcpu) {
+            let to = self.rip(steps.vcpu)?;
             return self.stepped(steps, to);
         }
-        // Another vCPU came to the place where this one sleeps.
-        match self.stops_at(to) {
-            Some(_) => Ok(Progress::Stopped(stop)),
-            None => {
+        // Another vCPU came to a breakpoint, or to the place where this one sleeps.
+        match stop.vcpu.map(|vcpu| self.rip(vcpu)).transpose()? {
+            Some(rip) if self.stops_at(rip).is_none() => {
                 self.moving = Some(self.wake(steps)?);
                 Ok(Progress::Waiting)
             }
+            _ => Ok(Progress::Stopped(stop)),
         }
+    }
+
+    /// A step could not be made: because everything has ended, or for the reason given.
+    fn failed(&mut self, failure: Failure) -> Progress {
+        let stop = self.take_stop();
+        Progress::Stopped(stop.unwrap_or(Stop { vcpu: None, cause: Cause::Failed(failure.0) }))
+    }
+
+    /// The next stop that the engine has told of.
+    fn take_stop(&self) -> Option<Stop> {
+        let vmm_lite::Stop { vcpu, cause } = self.stops.try_recv().ok()?;
+        let cause = match cause {
+            StopCause::Paused { by: Actor::Gdb } => Cause::Interrupted,
+            StopCause::Paused { by } => Cause::Paused { by },
+            StopCause::Breakpoint { address } => {
+                Cause::Breakpoint { hardware: self.stops_at(address).unwrap_or(false) }
+            }
+            StopCause::Watchpoint { address, access } => Cause::Watchpoint { kind: watched(access), address },
+            StopCause::Matched { kind } => Cause::Event(kind.name().to_owned()),
+            StopCause::SyscallEntry { number } => Cause::SyscallEntry { number },
+            StopCause::SyscallReturn { number } => Cause::SyscallReturn { number },
+            StopCause::Ending { why } => Cause::Ending { why },
+            StopCause::Ended { why } => Cause::Ended { why },
+        };
+        Some(Stop { vcpu, cause })
     }
 }
 
-fn failed(failure: Failure) -> Progress {
-    Progress::Stopped(Stop { vcpu: None, cause: Cause::Failed(failure.0) })
+const fn watched(access: WatchAccess) -> PointKind {
+    match access {
+        WatchAccess::Write => PointKind::Write,
+        WatchAccess::Any => PointKind::Access,
+    }
 }

@@ -69,8 +69,10 @@ enum State {
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The client left the debuggee to itself.
+    /// The client took leave.
     Detached,
+    /// The client has gone without a word, or is to.
+    Lost,
     /// The client ended the debuggee.
     Killed,
     /// The debuggee ended.

@@ -27,6 +27,9 @@ impl Session<'_> {
                 Some(part) => self.send(&part),
                 None => self.refuse("this request is malformed"),
             }
+        } else if matches!(body, [b'Z' | b'z', b'3', ..]) && !self.target.debuggee.abilities().watches_reads {
+            // GDB then watches for any access and tells reads from writes by what has changed.
+            self.send(b"");
         } else if let Some(thread) = body.strip_prefix(b"qThreadExtraInfo,") {
             self.describe(thread);
         } else if let Some(thread) = body.strip_prefix(b"Hg") {

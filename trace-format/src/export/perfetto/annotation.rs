@@ -22,7 +22,7 @@ impl Visitor for Annotations<'_> {
         if !matches!(said, Said::Nothing) {
             let names = &mut *self.names;
             named(self.out, track_event::DEBUG_ANNOTATIONS, name, names, |out, names| {
-                value(out, said, names)
+                value(out, said, names);
             });
         }
         Ok(())

@@ -5,20 +5,16 @@
 //! times and ids that go on. With `-- EVENTS --keep FILE` it is only written, to FILE, for measuring programs that read it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
 
-#[path = "codec/streams.rs"]
-#[allow(dead_code, reason = "shared with another benchmark")]
-mod streams;
+#[path = "codec/long.rs"]
+mod long;
 
-use std::fs::File;
 use std::hint::black_box;
-use std::io::BufWriter;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trace_format::filter::Subject;
 use trace_format::reader::BlockEvents;
-use trace_format::{Event, Filter, Header, Payload, Reader, Writer};
+use trace_format::{Filter, Payload, Reader};
 
 const EVENTS: u64 = 100_000_000;
 /// Places to go to.
@@ -35,7 +31,7 @@ fn main() {
         return;
     }
     let file = tempfile::NamedTempFile::new().unwrap();
-    let written = generate(file.path(), count);
+    let written = long::generate(file.path(), count);
     println!("{count} events, {:.2} bytes an event", written as f64 / count as f64);
     // The generator's memory is not the reader's.
     let measured = std::fs::write("/proc/self/clear_refs", "5").is_ok();
@@ -112,45 +108,6 @@ fn main() {
         Some(kib) => println!("{:<26}{:>10.1} MiB", "most memory", kib as f64 / 1024.0),
         None => println!("most memory: not known on this system"),
     }
-}
-
-/// Writes a trace and returns its length in bytes.
-fn generate(path: &Path, count: u64) -> u64 {
-    let (_, make) = streams::all().into_iter().find(|(name, _)| name.starts_with("mixed")).unwrap();
-    let cycle = make().events;
-    let period = cycle.last().unwrap().time;
-    let header = Header { vcpus: 4, ..Header::default() };
-    let mut writer = Writer::new(BufWriter::new(File::create(path).unwrap()), &header).unwrap();
-    let mut left = count;
-    for round in 0.. {
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(cycle.len());
-        for event in &cycle[..take] {
-            writer.append(&later(event, round, period)).unwrap();
-        }
-        left -= take as u64;
-        if left == 0 {
-            break;
-        }
-    }
-    writer.finish().unwrap();
-    std::fs::metadata(path).unwrap().len()
-}
-
-/// The event as it is `round` cycles later.
-fn later(event: &Event, round: u64, period: u64) -> Event {
-    /// More than there are in a cycle.
-    const IDS: u64 = 1 << 20;
-    let mut event = event.clone();
-    event.time += round * period;
-    match &mut event.payload {
-        Payload::Trap(trap) => trap.id += round * IDS,
-        Payload::TrapReturn(back) => back.id += round * IDS,
-        Payload::Ipi(ipi) => ipi.id += round * IDS,
-        Payload::IpiAccepted(accepted) => accepted.id += round * IDS,
-        Payload::IpiEoi(eoi) => eoi.id += round * IDS,
-        _ => {}
-    }
-    event
 }
 
 fn show(what: &str, time: Duration) {

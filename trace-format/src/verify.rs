@@ -40,12 +40,31 @@ impl Verification {
     }
 }
 
-/// Reads all of a trace.
+/// Reads all of a trace, block by block. An index that hides some of them is damage, and they are read nevertheless.
 ///
 /// # Errors
 ///
 /// If the file cannot be read. What is wrong with its content is in the result.
 pub fn verify(reader: &mut Reader) -> Result<Verification, Error> {
+    let mut found = blocks(reader)?;
+    if reader.distrust_index()? {
+        found = blocks(reader)?;
+    }
+    found.unknown_events = reader.unknown_events();
+    found.unknown_frames = reader.unknown_frames();
+    found.finished = reader.is_finished();
+    found.damage = reader.damage();
+    if let Some(torn) = reader.torn_block()? {
+        let tail = found.damage.iter_mut().rev().find(|damage| damage.kind == DamageKind::TornTail);
+        if let Some(damage) = tail {
+            damage.events_lost = Some(torn.end() - reader.len());
+        }
+    }
+    Ok(found)
+}
+
+/// What the blocks hold.
+fn blocks(reader: &mut Reader) -> Result<Verification, Error> {
     let mut found = Verification { bytes: reader.bytes(), ..Verification::default() };
     let mut last = 0;
     let summaries: Vec<Summary> = reader.blocks().copied().collect();
@@ -63,16 +82,6 @@ pub fn verify(reader: &mut Reader) -> Result<Verification, Error> {
             }
         }
         found.wrong_summaries += u64::from(!declared.describes(&block));
-    }
-    found.unknown_events = reader.unknown_events();
-    found.unknown_frames = reader.unknown_frames();
-    found.finished = reader.is_finished();
-    found.damage = reader.damage();
-    if let Some(torn) = reader.torn_block()? {
-        let tail = found.damage.iter_mut().rev().find(|damage| damage.kind == DamageKind::TornTail);
-        if let Some(damage) = tail {
-            damage.events_lost = Some(torn.end() - reader.len());
-        }
     }
     Ok(found)
 }

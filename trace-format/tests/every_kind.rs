@@ -13,6 +13,7 @@ use trace_format::event::{
     ResetBy, Screen, Shorthand, Slide, StopReason, Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause,
     WalkFault, WalkOutcome,
 };
+use trace_format::filter::{Subject, Value, fields};
 use trace_format::{Event, Header, Kind, Payload, Reader, Writer};
 
 /// Numbers as they come: small ones, addresses of kernels, anything.
@@ -446,4 +447,85 @@ fn make_the_golden_trace() {
     create("1.vmt").write_all(&bytes).unwrap();
     let mut out = create("1.jsonl");
     lines(bytes).iter().for_each(|line| writeln!(out, "{line}").unwrap());
+}
+
+/// What JSON says of events that no field of a filter says alike: the context, the name, and why.
+const WITHOUT_A_FIELD: &[(&str, &str, &str)] = &[
+    ("exit internal-error", "instruction", "bytes"),
+    ("data", "bytes", "bytes"),
+    ("console", "bytes", "bytes; `text` has them"),
+    ("screen", "attributes", "bytes"),
+    ("trap", "kind", "`trap-entry`, as `trap` is both"),
+    ("ipi", "kind", "`ipi-sent`, as `ipi` is all three"),
+    ("irq", "kind", "`irq-injected`, as `irq` is both"),
+    ("trap", "name", "a name of `trap.vector`"),
+    ("trap-return", "name", "a name of `trap.vector`"),
+    ("walk", "mode", "`walk.mode` has names that need no quotes"),
+    ("walk", "write", "`walk.access`"),
+    ("walk", "execute", "`walk.access`"),
+    ("walk", "outcome", "`walk.outcome` says which fault"),
+    ("walk", "reason", "`walk.outcome`"),
+    ("irq", "source", "`irq.source` and `irq.pin`"),
+    ("irq-eoi", "source", "`irq.source` and `irq.pin`"),
+    ("state stopped", "why", "`stop.reason`, `stop.status` and `state.by`"),
+];
+
+/// A word as a filter has it.
+fn word(text: &str) -> String {
+    text.to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn a_filter_can_ask_for_whatever_json_says() {
+    use std::collections::{BTreeMap, BTreeSet};
+    let header = Header::default();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    // For each name in each context the fields that have been equal in every event so far.
+    let mut equal: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
+    for number in 0..6000 {
+        let payload = payload().new_tree(&mut runner).unwrap().current();
+        let event = Event { time: 3 * number + 1, vcpu: (number % 7) as u8, payload };
+        let subject = Subject { number, event: &event, header: &header };
+        let values: Vec<(&str, Vec<String>)> = fields()
+            .iter()
+            .filter_map(|field| {
+                let value = match field.value(&subject)? {
+                    Value::Number(n) => vec![n.to_string(), format!("{n:#x}")],
+                    Value::Name(name) => vec![word(name)],
+                    Value::Text(text) => vec![word(&text)],
+                    Value::Truth(truth) => vec![truth.to_string()],
+                    Value::Vcpus(_) => Vec::new(),
+                };
+                Some((field.name, value))
+            })
+            .collect();
+        let json = serde_json::to_value(event.json(number, &header)).unwrap();
+        let json = json.as_object().unwrap();
+        let context = match (&json["kind"], json.get("reason"), json.get("state"), json.get("action")) {
+            (_, _, Some(of), _) | (_, _, _, Some(of)) => format!("{} {}", json["kind"], of),
+            (kind, Some(reason), ..) if kind == "exit" => format!("{kind} {reason}"),
+            (kind, ..) => kind.to_string(),
+        };
+        for (name, value) in json {
+            let value = match value {
+                serde_json::Value::String(text) => word(text),
+                serde_json::Value::Number(number) => number.to_string(),
+                serde_json::Value::Bool(truth) => truth.to_string(),
+                _ => continue,
+            };
+            let found = values.iter().filter(|(_, values)| values.contains(&value)).map(|(name, _)| *name);
+            let found: BTreeSet<&str> = found.collect();
+            match equal.entry((context.replace('"', ""), name.clone())) {
+                std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(found)),
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    entry.get_mut().retain(|field| found.contains(field));
+                }
+            }
+        }
+    }
+    let without = equal.iter().filter(|(_, fields)| fields.is_empty());
+    let without: BTreeSet<(&str, &str)> =
+        without.map(|((context, name), _)| (context.as_str(), name.as_str())).collect();
+    let known = WITHOUT_A_FIELD.iter().map(|(context, name, _)| (*context, *name)).collect();
+    assert_eq!(without, known);
 }

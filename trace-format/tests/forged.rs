@@ -8,7 +8,7 @@ use peak_alloc::PeakAlloc;
 use trace_format::describe::Line;
 use trace_format::event::{AddressSpace, Counter, Exit, ExitReason, Marker, Output, Payload, Text};
 use trace_format::header::Symbol;
-use trace_format::{Event, Header, Reader, Report, Writer, repair, verify};
+use trace_format::{DamageKind, Event, Header, Reader, Report, Writer, repair, verify};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -373,6 +373,56 @@ fn an_index_without_an_end_is_none() {
     let mut forged = frames.clone();
     forged[index].sections = vec![section; 1000];
     assert_eq!(read_all(put_together(&whole[..PROLOGUE], &forged)), Some(300));
+}
+
+/// A whole trace of three blocks with a footer that somebody made: `change` gets the entries, of which each is bytes, and
+/// `blocks` and `events` are what the end of the file says.
+fn with_index(change: impl Fn(&mut Vec<Vec<u8>>), blocks: u64, events: u64) -> Vec<u8> {
+    let whole = trace();
+    let mut footer = take_apart(&whole).split_off(4);
+    let [index, finish] = footer.as_mut_slice() else { panic!("an index and an end") };
+    let at = u64::from_le_bytes(finish.summary[..8].try_into().unwrap());
+    let content = &mut index.sections[0].content;
+    let length = usize::from(content[0]);
+    let mut entries: Vec<Vec<u8>> = content[1..].chunks(length).map(<[u8]>::to_vec).collect();
+    change(&mut entries);
+    *content = [&[length as u8], entries.concat().as_slice()].concat();
+    finish.summary[8..16].copy_from_slice(&blocks.to_le_bytes());
+    finish.summary[16..].copy_from_slice(&events.to_le_bytes());
+    put_together(&whole[..at as usize], &footer)
+}
+
+#[test]
+fn an_index_that_hides_blocks_is_not_believed() {
+    let index = |bytes: &[u8]| {
+        let found = verify(&mut Reader::from_bytes(bytes.to_vec()).unwrap()).unwrap();
+        assert_eq!((found.events, found.blocks), (300, 3));
+        found.damage.iter().filter(|damage| damage.kind == DamageKind::Index).count()
+    };
+    let honest = with_index(|_| {}, 3, 300);
+    assert_eq!((index(&honest), read_all(honest)), (0, Some(300)));
+    // The last block, or all of them, are in the file and not in the index.
+    for blocks in 0..3 {
+        let forged = with_index(|entries| entries.truncate(blocks), blocks as u64, 100 * blocks as u64);
+        assert_eq!((index(&forged), read_all(forged)), (1, Some(300)), "{blocks}");
+    }
+    // The second entry is of two blocks: as long as both, with the events of both. What an entry says of a block is
+    // compared with that when it is read, so this is damage, and whoever checks the trace finds what is in it.
+    let forged = with_index(
+        |entries| {
+            let length = |entry: &[u8]| u32::from_le_bytes(entry[8..12].try_into().unwrap());
+            let both = length(&entries[1]) + length(&entries[2]);
+            entries.truncate(2);
+            entries[1][8..12].copy_from_slice(&both.to_le_bytes());
+            entries[1][12 + 48..12 + 52].copy_from_slice(&200_u32.to_le_bytes());
+        },
+        2,
+        300,
+    );
+    assert_eq!(index(&forged), 1);
+    let mut reader = Reader::from_bytes(forged).unwrap();
+    assert_eq!(reader.forward(0).count(), 100);
+    assert_eq!(reader.damage()[0].events_lost, Some(200), "not silently");
 }
 
 struct Random(u64);

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use trace_format::describe::Line;
+use trace_format::event::AddressSpace;
 use trace_format::import::{Format, Imported, Source, import};
 use trace_format::{Event, Payload, Reader, verify};
 
@@ -134,6 +135,37 @@ fn every_kind_of_event_has_its_place() {
     let facts = header.host.iter().map(|fact| format!("{}: {}\n", fact.name, fact.value));
     let unseen = header.not_seen.iter().map(|sentence| format!("not seen: {sentence}\n"));
     insta::assert_snapshot!(facts.chain(unseen).chain([text]).collect::<String>());
+}
+
+#[test]
+fn writes_of_cr3_are_address_spaces() {
+    let line = |time: u64, what: &str| format!("a-1 [000] 1.{time:06}: {what}\n");
+    let mut text = String::new();
+    for (n, what) in (0..).zip([
+        "cr_write 3 = 0x1000",
+        "cr_write 0 = 0x80000011",
+        "cr_read 3 = 0x1000",
+        "cr_write 3 = 0x1000",
+        "cr_write 3 = 0x8000000000002000",
+        "cr_write 3 = nothing",
+    ]) {
+        text += &line(10 * n, "kvm_exit: vcpu 0 reason CR_ACCESS rip 0x1 info1 0x0 info2 0x0");
+        text += &line(10 * n + 1, &format!("kvm_cr: {what}"));
+        text += &line(10 * n + 2, "kvm_entry: vcpu 0, rip 0x1");
+    }
+    let (mut reader, found) = trace(text.as_bytes());
+    assert_eq!((found.unknown, &found.ignored), (1, &[("kvm_cr".to_owned(), 2)].into()));
+    let spaces: Vec<AddressSpace> = events(&mut reader)
+        .into_iter()
+        .filter_map(|event| match event.payload {
+            Payload::AddressSpace(space) => Some(space),
+            _ => None,
+        })
+        .collect();
+    // What the register was before the first write is not known, and the same again is no change.
+    assert_eq!(spaces, [AddressSpace { old: 0x1000, new: 0x2000 }]);
+    let unseen = reader.header().not_seen.concat();
+    assert!(unseen.contains("address spaces that the guest changed without an exit"), "{unseen}");
 }
 
 #[test]

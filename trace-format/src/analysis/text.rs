@@ -32,9 +32,13 @@ impl fmt::Display for Report {
 impl Report {
     fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trace = &self.trace;
-        let mib = trace.memory_bytes >> 20;
+        let guest = if trace.guest.is_empty() { "not known" } else { &trace.guest };
         let vcpus = if self.vcpus == 1 { "vCPU" } else { "vCPUs" };
-        writeln!(f, "guest     {}, {} {vcpus}, {mib} MiB", Escaped(trace.guest.as_bytes()), self.vcpus)?;
+        write!(f, "guest     {}, {} {vcpus}", Escaped(guest.as_bytes()), self.vcpus)?;
+        match trace.memory_bytes >> 20 {
+            0 => writeln!(f, ", memory not known")?,
+            mib => writeln!(f, ", {mib} MiB")?,
+        }
         if !trace.command.is_empty() {
             writeln!(f, "recorded  {}", Escaped(trace.command.join(" ").as_bytes()))?;
         }

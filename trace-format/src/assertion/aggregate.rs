@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::analysis::Durations;
+use crate::describe::Span;
 use crate::filter::{Field, Filter, Subject, Type, Value};
 
 /// What is to be computed, over which events.
@@ -71,6 +72,25 @@ impl Amount {
         }
     }
 
+    /// A float that may stand for a whole number.
+    pub(crate) fn of(value: f64) -> Self {
+        // All whole numbers that a float tells apart are below.
+        let is_whole = value.fract() == 0.0 && (0.0..1e15).contains(&value);
+        if is_whole { Self::Whole(value as u128) } else { Self::Real(value) }
+    }
+
+    /// In words, with the unit that [`Aggregate::unit`] tells: times in the one that fits.
+    #[must_use]
+    pub fn shown(self, unit: &str) -> String {
+        match (self, unit) {
+            (Self::Whole(ns), "ns") => Span(u64::try_from(ns).unwrap_or(u64::MAX)).to_string(),
+            (Self::Real(ns), "ns") => Span(ns.round() as u64).to_string(),
+            (amount, "1/s") => format!("{:.1} a second", amount.value()),
+            (Self::Whole(value), _) => value.to_string(),
+            (Self::Real(value), _) => format!("{value:.3}"),
+        }
+    }
+
     pub(super) fn compare(self, with: u64) -> Option<Ordering> {
         match self {
             Self::Whole(value) => Some(value.cmp(&with.into())),
@@ -120,7 +140,7 @@ impl Sum {
         self.values.add(value);
     }
 
-    /// What it comes to, in a trace of `duration_ns`; none over no values.
+    /// What it comes to, in a trace of `duration_ns`. Nothing sums up to 0; of the rest there is none over no values.
     pub(super) fn amount(&self, function: Function, duration_ns: u64) -> Option<Amount> {
         let values = &self.values;
         let (min, max) = values.extremes().unzip();
@@ -130,7 +150,7 @@ impl Sum {
             Function::Rate => {
                 (duration_ns > 0).then(|| Amount::Real(self.count as f64 * 1e9 / duration_ns as f64))
             }
-            Function::Sum => min.map(|_| Amount::Whole(values.total_ns())),
+            Function::Sum => Some(Amount::Whole(values.total_ns())),
             Function::Min => whole(min),
             Function::Max => whole(max),
             Function::Mean => min.map(|_| Amount::Real(values.total_ns() as f64 / values.count() as f64)),

@@ -42,8 +42,9 @@ match FILTER (see 'vmscope help filter'):
   p99(FIELD where FILTER)      a quantile, at most 0.1 % too high: p50, p90, p99.9, ...
 
 `where FILTER` can be left out. Values are numbers or, for fields that are times, times with a
-unit, compared by ==, !=, <, <=, > and >=. Where no event has FIELD there is no amount, and an
-assertion that depends on it fails, whatever it says. What may be missing is asked for:
+unit, compared by ==, !=, <, <=, > and >=. Where no event has FIELD the sum is 0, but there is no
+min, max, mean or quantile, and an assertion that depends on it fails, whatever it says. What may
+be missing is asked for:
 `count(kind == ipi) == 0 or p99(latency where kind == ipi) < 50us`.
 
 The events of an IPI are ipi-sent, ipi-accepted and ipi-eoi; the latter two have a latency, both

@@ -143,3 +143,27 @@ fn the_documentation_s_examples_are_assertions() {
     assert_eq!(examples.lines().count(), 3);
     examples.lines().for_each(|line| assert!(Assertion::parse(line.trim()).is_ok(), "{line}"));
 }
+
+#[test]
+fn nothing_sums_up_to_nothing() {
+    let assertions = ["sum(slide) == 0", "count(kind == slide) == 0", "not max(slide) > 0"]
+        .map(|text| Assertion::parse(text).unwrap());
+    let mut writer = crate::Writer::new(Vec::new(), &crate::Header::default()).unwrap();
+    let payload = crate::Payload::State(crate::event::VcpuState::Halted);
+    writer.append(&crate::Event { time: 0, vcpu: 0, payload }).unwrap();
+    let mut reader = crate::Reader::from_bytes(writer.finish().unwrap()).unwrap();
+    let verdicts = check(&mut reader, &assertions).unwrap();
+    let found: Vec<_> = verdicts.iter().map(|verdict| (verdict.holds, verdict.values[0])).collect();
+    let zero = Some(Amount::Whole(0));
+    assert_eq!(found, [(true, zero), (true, zero), (false, None)]);
+}
+
+#[test]
+fn amounts_in_words() {
+    let shown = |amount: Amount, unit| amount.shown(unit);
+    assert_eq!(shown(Amount::Whole(1_500), "ns"), "1.50 µs");
+    assert_eq!(shown(Amount::Real(999.6), "ns"), "1.00 µs");
+    assert_eq!(shown(Amount::of(12.0), ""), "12");
+    assert_eq!(shown(Amount::of(12.5), ""), "12.500");
+    assert_eq!(shown(Amount::of(12.0), "1/s"), "12.0 a second");
+}

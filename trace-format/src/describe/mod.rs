@@ -19,6 +19,7 @@
 //!
 //! Nothing in here passes a byte of the guest or of a trace to a terminal as it is: see [`Escaped`].
 
+pub(crate) mod fields;
 mod json;
 mod text;
 

@@ -10,7 +10,7 @@ use winnow::prelude::*;
 
 use super::Diff;
 use crate::assertion::{Aggregate, Amount, WrittenAmount, accepts, amounts, compared, written_amount};
-use crate::describe::{Escaped, Span};
+use crate::describe::Escaped;
 use crate::filter::error::suggestion;
 use crate::filter::lexer::{Operator, Token, tokens};
 use crate::filter::syntax::{
@@ -218,12 +218,9 @@ impl fmt::Display for Judgement {
         let answer = if self.is_true { "is true" } else { "is not true" };
         writeln!(f, "{} {answer}", Escaped(self.condition.as_bytes()))?;
         for Compared { amount, unit, a, b, percent } in &self.amounts {
-            let shown = |value: &Option<f64>| match (value, *unit) {
-                (None, _) => "nothing".to_owned(),
-                (Some(ns), "ns") => Span(ns.round() as u64).to_string(),
-                (Some(value), "1/s") => format!("{value:.1} a second"),
-                (Some(value), _) if value.fract() == 0.0 => format!("{value:.0}"),
-                (Some(value), _) => format!("{value:.3}"),
+            let shown = |value: &Option<f64>| match *value {
+                None => "nothing".to_owned(),
+                Some(value) => Amount::of(value).shown(unit),
             };
             let (a, b) = (shown(a), shown(b));
             write!(f, "  {} is {a} in A and {b} in B", Escaped(amount.as_bytes()))?;

@@ -10,9 +10,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::picture::{Canvas, Flow, Mark, Track};
+use super::picture::{Canvas, Flow, Mark, Seen, Track};
 use crate::Header;
 use crate::describe::{Details, Lane};
+use crate::filter::Subject;
 
 /// The process that the machine is.
 const PID: u32 = 1;
@@ -113,29 +114,42 @@ impl<W: Write> Chrome<W> {
     }
 
     fn mark(&mut self, ph: &'static str, mark: &Mark<'_>) -> io::Result<()> {
-        let subject = &mark.subject;
+        let Seen { subject, said, .. } = mark.seen;
         let event = subject.event;
-        let details = Details { number: subject.number, event, header: subject.header };
         let tid = mark.track.number();
-        self.write(&Line {
+        let line = Line::<()> {
             cat: Some(event.payload.kind().name()),
             s: (ph == "i").then_some("t"),
-            args: Some(details),
-            ..line(&mark.name, ph, event.time, tid)
-        })?;
+            ..self::line(&mark.name, ph, event.time, tid)
+        };
+        self.line.clear();
+        self.line.extend_from_slice(b",\n");
+        serde_json::to_writer(&mut self.line, &line)?;
+        // What the event says is JSON already, and goes before the brace that ends the line.
+        self.line.pop();
+        self.line.extend_from_slice(b",\"args\":");
+        self.line.extend_from_slice(said);
+        self.line.push(b'}');
+        self.out.write_all(&self.line)?;
         let (ph, bp) = match mark.flow {
             Flow::To { .. } => ("f", Some("e")),
             Flow::From { .. } | Flow::None => ("s", None),
         };
         for id in mark.flow.ids() {
             let id = Some(format!("{id:#x}"));
-            self.write(&Line::<()> { cat: Some("ipi"), id, bp, ..line("ipi", ph, event.time, tid) })?;
+            self.write(&Line::<()> { cat: Some("ipi"), id, bp, ..self::line("ipi", ph, event.time, tid) })?;
         }
         Ok(())
     }
 }
 
 impl<W: Write> Canvas for Chrome<W> {
+    const SAY: Option<fn(&Subject<'_>, &mut Vec<u8>)> = Some(|subject, out| {
+        let Subject { number, event, header } = *subject;
+        // What events say has text for names; writing to memory does not fail.
+        let _ = serde_json::to_writer(out, &Details { number, event, header });
+    });
+
     fn track(&mut self, track: Track, name: &str) -> io::Result<()> {
         let mut full = track.vcpu().map(|vcpu| Lane(vcpu).to_string()).unwrap_or_default();
         full.push_str(match track {

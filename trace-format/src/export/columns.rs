@@ -1,5 +1,6 @@
 //! Events as rows: the columns of CSV and Parquet, which are the fields of filters.
 
+use crate::event::Kind;
 use crate::filter::{Field, fields};
 
 /// A column's name in Parquet: the field's, with `_` for `.` and `-`, so that SQL needs no quotes.
@@ -14,10 +15,27 @@ pub(super) fn every_field() -> Vec<&'static Field> {
     fields().iter().filter(|field| field.name != "description").collect()
 }
 
+/// Which columns an event of each kind can have something in: a few of many.
+pub(super) struct ByKind<'f>(Vec<Vec<(usize, &'f Field)>>);
+
+impl<'f> ByKind<'f> {
+    pub(super) fn of(fields: &[&'f Field]) -> Self {
+        let of_kind = |kind: Kind| {
+            let columns = fields.iter().copied().enumerate();
+            columns.filter(|(_, field)| field.kinds.contains(&kind)).collect()
+        };
+        Self(Kind::ALL.into_iter().map(of_kind).collect())
+    }
+
+    /// Their numbers, from 0, in order.
+    pub(super) fn columns(&self, kind: Kind) -> impl Iterator<Item = (usize, &'f Field)> {
+        self.0.get(kind as usize).into_iter().flatten().copied()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Kind;
     use crate::filter::{Type, field};
 
     /// A row of the table in `EXPORT.md`.

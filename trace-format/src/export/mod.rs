@@ -13,6 +13,7 @@ mod perfetto;
 mod picture;
 
 use std::io::{self, Write};
+use std::ops::{ControlFlow, Range};
 
 use self::chrome::Chrome;
 pub use self::csv::csv;
@@ -21,12 +22,13 @@ pub use self::parquet::parquet;
 use self::perfetto::Perfetto;
 use self::picture::{Canvas, Picture, Seen};
 use crate::Reader;
-use crate::filter::{Filter, Subject};
+use crate::filter::{Selection, Subject};
+use crate::reader::BlockEvents;
 
 /// What an export amounts to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Events that the filter wanted.
+    /// Events that were wanted.
     pub events: u64,
 }
 
@@ -45,42 +47,86 @@ pub enum Error {
     Parquet(#[from] ::parquet::errors::ParquetError),
 }
 
-/// Draws the events that `filter` wants in Perfetto's own format: packets of protobuf.
+/// Draws the events of `selection` in Perfetto's own format: packets of protobuf.
 ///
 /// # Errors
 ///
 /// If the trace cannot be read, or `out` not be written to.
-pub fn perfetto<W: Write>(reader: &mut Reader, filter: &Filter, out: W) -> Result<Written, Error> {
+pub fn perfetto<W: Write>(reader: &mut Reader, selection: &Selection, out: W) -> Result<Written, Error> {
     let canvas = Perfetto::new(out, reader.header()).map_err(Error::Write)?;
-    let (canvas, written) = draw(reader, filter, canvas)?;
+    let (canvas, written) = draw(reader, selection, canvas)?;
     canvas.finish().map_err(Error::Write)?;
     Ok(written)
 }
 
-/// Draws the events that `filter` wants in Chrome's Trace Event Format: JSON.
+/// Draws the events of `selection` in Chrome's Trace Event Format: JSON.
 ///
 /// # Errors
 ///
 /// If the trace cannot be read, or `out` not be written to.
-pub fn chrome<W: Write>(reader: &mut Reader, filter: &Filter, out: W) -> Result<Written, Error> {
+pub fn chrome<W: Write>(reader: &mut Reader, selection: &Selection, out: W) -> Result<Written, Error> {
     let canvas = Chrome::new(out, reader.header()).map_err(Error::Write)?;
-    let (canvas, written) = draw(reader, filter, canvas)?;
+    let (canvas, written) = draw(reader, selection, canvas)?;
     canvas.finish().map_err(Error::Write)?;
     Ok(written)
 }
 
-fn draw<C: Canvas>(reader: &mut Reader, filter: &Filter, canvas: C) -> Result<(C, Written), Error> {
-    let header = reader.header().clone();
-    let mut picture = Picture::new(canvas, reader.duration_ns());
+fn draw<C: Canvas>(reader: &mut Reader, selection: &Selection, canvas: C) -> Result<(C, Written), Error> {
+    let (first, last) = reader.time_range().unwrap_or_default();
+    let shown_ns = last.min(selection.to).saturating_sub(first.max(selection.from));
+    let mut picture = Picture::new(canvas, shown_ns);
     let mut written = Written::default();
-    // In sequence and not only what is wanted: what an event is the end of may have been wanted.
-    for event in reader.forward(0) {
-        let (number, event) = event?;
-        let subject = Subject { number, event: &event, header: &header };
-        let shown = filter.matches(&subject);
-        written.events += u64::from(shown);
-        picture.add(Seen { subject, shown }).map_err(Error::Write)?;
+    let ended = reader.read_in_order(
+        // Not only what is wanted: what an event is the end of may have been wanted.
+        |_| true,
+        |block| Ahead::of::<C>(&block, selection),
+        |block, ahead| {
+            for ((number, event), Said { shown, at }) in block.iter().zip(ahead.events) {
+                if event.time > selection.to && picture.is_complete() {
+                    return ControlFlow::Break(Ok(()));
+                }
+                written.events += u64::from(shown);
+                let subject = Subject { number, event, header: block.header };
+                let said = ahead.said.get(at).unwrap_or_default();
+                if let Err(error) = picture.add(Seen { subject, shown, said }) {
+                    return ControlFlow::Break(Err(error));
+                }
+            }
+            ControlFlow::Continue(())
+        },
+    )?;
+    if let ControlFlow::Break(result) = ended {
+        result.map_err(Error::Write)?;
     }
     let canvas = picture.finish().map_err(Error::Write)?;
     Ok((canvas, written))
+}
+
+/// What can be told of a block's events without those before them.
+struct Ahead {
+    events: Vec<Said>,
+    /// What those say that are shown, one after the other.
+    said: Vec<u8>,
+}
+
+/// Of one event: whether it is shown, and where what it says is.
+struct Said {
+    shown: bool,
+    at: Range<usize>,
+}
+
+impl Ahead {
+    fn of<C: Canvas>(block: &BlockEvents<'_>, selection: &Selection) -> Self {
+        let mut said = Vec::new();
+        let events = block.iter().map(|(number, event)| {
+            let subject = Subject { number, event, header: block.header };
+            let shown = selection.has(&subject);
+            let start = said.len();
+            if let Some(say) = C::SAY.filter(|_| shown) {
+                say(&subject, &mut said);
+            }
+            Said { shown, at: start..said.len() }
+        });
+        Self { events: events.collect(), said }
+    }
 }

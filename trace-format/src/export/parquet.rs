@@ -15,28 +15,33 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type as Schema};
 
-use super::columns::{column_name, every_field};
+use super::columns::{ByKind, column_name, every_field};
 use super::{Error, Written};
 use crate::event::MACHINE;
-use crate::filter::{Field, Filter, Subject, Type, Value};
+use crate::filter::{Field, Selection, Subject, Type, Value};
 use crate::reader::BlockEvents;
 use crate::{Header, Reader};
 
 /// A row group has so many rows, or the events of one block more.
 const ROWS: usize = 128 << 10;
 
-/// Writes the events that `filter` wants as Parquet.
+/// Writes the events of `selection` as Parquet.
 ///
 /// # Errors
 ///
 /// If the trace cannot be read, or `out` not be written to.
-pub fn parquet<W: Write + Send>(reader: &mut Reader, filter: &Filter, out: W) -> Result<Written, Error> {
+pub fn parquet<W: Write + Send>(
+    reader: &mut Reader,
+    selection: &Selection,
+    out: W,
+) -> Result<Written, Error> {
     let fields = every_field();
+    let columns = ByKind::of(&fields);
     let mut table = Table::new(&fields, reader.header(), out)?;
     let mut written = Written::default();
     let ended = reader.read_blocks(
-        |block| filter.may_match(block),
-        |block| Rows::of(&block, filter, &fields),
+        |block| selection.may_have(block),
+        |block| Rows::of(&block, selection, &fields, &columns),
         |rows| {
             written.events += rows.count as u64;
             match table.append(rows) {
@@ -217,19 +222,27 @@ impl Rows {
         Self { count: 0, columns: columns.collect() }
     }
 
-    fn of(block: &BlockEvents<'_>, filter: &Filter, fields: &[&Field]) -> Self {
+    fn of(block: &BlockEvents<'_>, selection: &Selection, fields: &[&Field], columns: &ByKind<'_>) -> Self {
         let mut rows = Self::new(fields);
         for (number, event) in block.iter() {
             let subject = Subject { number, event, header: block.header };
-            if !filter.matches(&subject) {
+            if !selection.has(&subject) {
                 continue;
             }
-            rows.count += 1;
-            for (field, column) in fields.iter().zip(&mut rows.columns) {
+            for (place, field) in columns.columns(event.payload.kind()) {
+                let Some(column) = rows.columns.get_mut(place) else { continue };
                 let of_machine =
                     |value: &Value<'_>| field.name == "vcpu" && *value == Value::Number(u64::from(MACHINE));
-                column.push(field.value(&subject).filter(|value| !of_machine(value)), field.of);
+                if let Some(value) = field.value(&subject).filter(|value| !of_machine(value)) {
+                    // The rows before that do not have it.
+                    column.present.resize(rows.count, 0);
+                    column.push(value, field.of);
+                }
             }
+            rows.count += 1;
+        }
+        for column in &mut rows.columns {
+            column.present.resize(rows.count, 0);
         }
         rows
     }
@@ -262,26 +275,26 @@ impl Rows {
 }
 
 impl Column {
-    fn push(&mut self, value: Option<Value<'_>>, of: Type) {
+    fn push(&mut self, value: Value<'_>, of: Type) {
         let present = match (&mut self.values, value) {
-            (Values::Longs(values), Some(Value::Number(number))) => {
+            (Values::Longs(values), Value::Number(number)) => {
                 let most = if of == Type::Time { i64::MAX as u64 } else { u64::MAX };
                 values.push(number.min(most) as i64);
                 1
             }
-            (Values::Longs(values), Some(Value::Vcpus(vcpus))) => {
+            (Values::Longs(values), Value::Vcpus(vcpus)) => {
                 values.push(vcpus.into());
                 1
             }
-            (Values::Bytes(values), Some(Value::Name(name))) => {
+            (Values::Bytes(values), Value::Name(name)) => {
                 values.push(name.into());
                 1
             }
-            (Values::Bytes(values), Some(Value::Text(text))) => {
+            (Values::Bytes(values), Value::Text(text)) => {
                 values.push(text.as_ref().into());
                 1
             }
-            (Values::Truths(values), Some(Value::Truth(truth))) => {
+            (Values::Truths(values), Value::Truth(truth)) => {
                 values.push(truth);
                 1
             }

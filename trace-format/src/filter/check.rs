@@ -31,6 +31,8 @@ pub(crate) enum Check {
     Present,
     /// Within one of these.
     Ranges(Vec<RangeInclusive<u64>>),
+    /// Several, of which none is within one of these.
+    Without(Vec<RangeInclusive<u64>>),
     /// One of these names, or none of them.
     Names {
         names: Vec<&'static str>,
@@ -66,9 +68,8 @@ impl Check {
             (Self::Present, Value::Truth(value)) => *value,
             (Self::Present, _) => true,
             (Self::Ranges(ranges), Value::Number(value)) => contains(ranges, *value),
-            (Self::Ranges(ranges), Value::Vcpus(vcpus)) => {
-                (0..16).any(|vcpu| vcpus >> vcpu & 1 != 0 && contains(ranges, vcpu))
-            }
+            (Self::Ranges(ranges), Value::Vcpus(vcpus)) => has(*vcpus, ranges),
+            (Self::Without(ranges), Value::Vcpus(vcpus)) => !has(*vcpus, ranges),
             (Self::Names { names, negate }, Value::Name(value)) => names.contains(value) != *negate,
             (Self::Texts { texts, negate }, Value::Text(value)) => {
                 texts.iter().any(|text| text == value) != *negate
@@ -80,6 +81,10 @@ impl Check {
             _ => false,
         }
     }
+}
+
+fn has(vcpus: u16, ranges: &[RangeInclusive<u64>]) -> bool {
+    (0..16).any(|vcpu| vcpus >> vcpu & 1 != 0 && contains(ranges, vcpu))
 }
 
 pub(crate) fn contains(ranges: &[RangeInclusive<u64>], value: u64) -> bool {
@@ -121,6 +126,10 @@ struct Checker<'t> {
 impl Checker<'_> {
     fn check(&self, operator: Operator, operand: &Operand) -> Result<Check, FilterError> {
         match self.field.of {
+            // `!=` of several is that none is equal, not that one is another.
+            Type::Vcpus if operator == Operator::NotEqual => {
+                self.ranges(Operator::Equal, operand).map(Check::Without)
+            }
             of if of.is_numeric() => self.ranges(operator, operand).map(Check::Ranges),
             Type::Truth => self.truth(operator, operand),
             of => self.words(of, operator, operand),

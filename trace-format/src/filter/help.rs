@@ -24,6 +24,11 @@ single dots stands in \"quotes\"; within them \\\" is a quote and \\\\ a backsla
 What an event does not have compares false, also by != and !~: `io.port != 0x80` is true of port
 accesses only, and `not io.port == 0x80` of all other events besides.
 
+A field of vCPUs has several: `ipi.target == 3` and `ipi.target > 1` are true if they are of one of
+them, `ipi.target != 3` if vCPU 3 is none of them. A filter sees one event at a time, and console
+output comes in events of 64 bytes and less: a pattern that may be cut there is better looked for
+in what `vmscope console` prints.
+
 Examples:
   kind == exit and exit.reason == mmio and latency > 50us
   vcpu in {0, 2} and trap.vector == page-fault and trap.cr2 in 0x400000..0x4fffff

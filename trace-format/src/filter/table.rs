@@ -6,9 +6,10 @@ use super::Subject;
 use super::field::{Field, Names};
 use super::value::{Type, Value};
 use crate::event::{
-    Access, Debugger, Exit, ExitReason, Kind, MACHINE, MsrDirection, Payload, StopReason, VcpuState,
-    WalkCause, WalkFault, WalkOutcome,
+    Access, Actor, Debugger, Exit, ExitReason, Hardware, IrqSource, Kind, MACHINE, MsrDirection, PagingMode,
+    Payload, StopReason, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
 };
+use crate::screen::character;
 
 const EVERY: &[Kind] = &Kind::ALL;
 const EXIT: &[Kind] = &[Kind::Exit];
@@ -126,6 +127,27 @@ const STOPS: Names = Names::Choice(
 );
 const ACTIONS: Names =
     Names::Choice(&["attached", "breakpoint-hit", "watchpoint-hit", "matched", "stepped", "detached"], &[]);
+const ACTORS: Names = Names::Choice(&["user", "gdb", "command-line", "signal", "monitor"], &[]);
+const BY: Names = Names::Choice(
+    &[
+        "user",
+        "gdb",
+        "command-line",
+        "signal",
+        "monitor",
+        "unknown",
+        "keyboard-controller",
+        "fast-reset",
+        "reset-control",
+        "acpi",
+        "hypervisor",
+    ],
+    &[],
+);
+const WATCHED: Names = Names::Choice(&["write", "any"], &[]);
+const FIXUPS: Names = Names::Choice(&["syscall", "breakpoint", "instruction"], &[]);
+const ISAS: Names = Names::Choice(&["vmx", "svm"], &[]);
+const PAGING: Names = Names::Choice(&["off", "two-level", "pae", "four-level", "five-level"], &[]);
 const LOSSES: Names = Names::Choice(&["ring-full", "damage"], &[]);
 const VCPU: Names = Names::Numbers(&[("machine", MACHINE as u64)]);
 
@@ -262,6 +284,185 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Exit(e) => num(e.handling_ns))
     ),
     field!(
+        "exit.gpa",
+        Address,
+        EXIT,
+        Names::None,
+        "The guest physical address that it was about: of an access that nothing backs, a fault that the monitor must resolve, or one that the hardware tells.",
+        |s| match &s.event.payload {
+            Payload::Exit(e) => exit_gpa(&e.reason).and_then(num),
+            _ => None,
+        }
+    ),
+    field!(
+        "exit.pc",
+        Address,
+        EXIT,
+        Names::None,
+        "Where a debug exit or a probe says that the guest was, gva.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Debug { pc, .. } | ExitReason::Probe { pc }, .. }) => num(*pc))
+    ),
+    field!(
+        "exit.vector",
+        Number,
+        EXIT,
+        Names::Vectors,
+        "The vector of an exception, or of the interrupt that an EOI is for.",
+        |s| match &s.event.payload {
+            Payload::Exit(Exit { reason: ExitReason::Exception { vector, .. }, .. }) => num(*vector),
+            Payload::Exit(Exit { reason: ExitReason::IoapicEoi { vector }, .. }) => num(*vector),
+            _ => None,
+        }
+    ),
+    field!(
+        "exit.error-code",
+        Address,
+        EXIT,
+        Names::None,
+        "The error code of an exception, or the one that the hardware tells.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Exception { error_code, .. } | ExitReason::Hardware(Hardware { error_code, .. }), .. }) => num(*error_code))
+    ),
+    field!(
+        "exit.exception",
+        Number,
+        EXIT,
+        Names::Vectors,
+        "The exception of a debug exit.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Debug { exception, .. }, .. }) => num(*exception))
+    ),
+    field!(
+        "exit.dr6",
+        Address,
+        EXIT,
+        Names::None,
+        "DR6 of a debug exit.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Debug { dr6, .. }, .. }) => num(*dr6))
+    ),
+    field!(
+        "exit.dr7",
+        Address,
+        EXIT,
+        Names::None,
+        "DR7 of a debug exit.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Debug { dr7, .. }, .. }) => num(*dr7))
+    ),
+    field!(
+        "exit.event",
+        Number,
+        EXIT,
+        Names::None,
+        "The number of a system event, or of what a guest asks of Hyper-V's or Xen's interface.",
+        of!(Payload::Exit(Exit { reason: ExitReason::SystemEvent { kind, .. } | ExitReason::HyperV { kind } | ExitReason::Xen { kind }, .. }) => num(*kind))
+    ),
+    field!(
+        "exit.flags",
+        Address,
+        EXIT,
+        Names::None,
+        "KVM's flags of a memory fault or a notify exit.",
+        |s| match &s.event.payload {
+            Payload::Exit(Exit { reason: ExitReason::MemoryFault { flags, .. }, .. }) => num(*flags),
+            Payload::Exit(Exit { reason: ExitReason::Notify { flags }, .. }) => num(*flags),
+            _ => None,
+        }
+    ),
+    field!(
+        "exit.size",
+        Number,
+        EXIT,
+        Names::None,
+        "The bytes of a memory fault that the monitor must resolve.",
+        of!(Payload::Exit(Exit { reason: ExitReason::MemoryFault { size, .. }, .. }) => num(*size))
+    ),
+    field!(
+        "exit.suberror",
+        Number,
+        EXIT,
+        Names::None,
+        "What went wrong in KVM by an internal error: 1 is an emulation failure.",
+        of!(Payload::Exit(Exit { reason: ExitReason::InternalError { suberror, .. }, .. }) => num(*suberror))
+    ),
+    field!(
+        "exit.hardware-reason",
+        Address,
+        EXIT,
+        Names::None,
+        "The hardware's reason of a failed entry or an unknown exit.",
+        of!(Payload::Exit(Exit { reason: ExitReason::FailEntry { hardware_reason, .. } | ExitReason::Unknown { hardware_reason }, .. }) => num(*hardware_reason))
+    ),
+    field!(
+        "exit.cpu",
+        Number,
+        EXIT,
+        Names::None,
+        "The host's CPU of a failed entry.",
+        of!(Payload::Exit(Exit { reason: ExitReason::FailEntry { cpu, .. }, .. }) => num(*cpu))
+    ),
+    field!(
+        "exit.access-rip",
+        Address,
+        EXIT,
+        Names::None,
+        "The instruction of an access to the TPR, gva.",
+        of!(Payload::Exit(Exit { reason: ExitReason::TprAccess { rip, .. }, .. }) => num(*rip))
+    ),
+    field!(
+        "exit.write",
+        Truth,
+        EXIT,
+        Names::None,
+        "Whether an access to the TPR was a write.",
+        of!(Payload::Exit(Exit { reason: ExitReason::TprAccess { write, .. }, .. }) => truth(*write))
+    ),
+    field!(
+        "exit.number",
+        Number,
+        EXIT,
+        Names::None,
+        "KVM's number of an exit of another architecture, or that has no name.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Foreign { number } | ExitReason::Unlisted { number }, .. }) => num(*number))
+    ),
+    field!(
+        "exit.isa",
+        Name,
+        EXIT,
+        ISAS,
+        "Whose numbers the exit has, where a host recorded it.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hardware(hardware), .. }) => Some(Value::Name(hardware.isa.name())))
+    ),
+    field!(
+        "exit.code",
+        Address,
+        EXIT,
+        Names::None,
+        "The hardware's exit code.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hardware(hardware), .. }) => num(hardware.code))
+    ),
+    field!(
+        "exit.info1",
+        Address,
+        EXIT,
+        Names::None,
+        "The exit qualification of VMX, EXITINFO1 of SVM.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hardware(hardware), .. }) => num(hardware.info1))
+    ),
+    field!(
+        "exit.info2",
+        Address,
+        EXIT,
+        Names::None,
+        "What was being delivered in VMX, EXITINFO2 of SVM.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hardware(hardware), .. }) => num(hardware.info2))
+    ),
+    field!(
+        "exit.interrupt",
+        Address,
+        EXIT,
+        Names::None,
+        "The interruption information of VMX, EXITINTINFO of SVM.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hardware(hardware), .. }) => num(hardware.interrupt))
+    ),
+    field!(
         "io.port",
         Number,
         &[Kind::Exit, Kind::Console],
@@ -359,12 +560,36 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Exit(Exit { reason: ExitReason::Msr { failed, .. }, .. }) => truth(*failed))
     ),
     field!(
+        "msr.reason",
+        Number,
+        EXIT,
+        Names::None,
+        "Why KVM left it to the monitor: 1 invalid, 2 unknown, 4 filtered.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Msr { reason, .. }, .. }) => num(*reason))
+    ),
+    field!(
         "hypercall.number",
         Number,
         EXIT,
         Names::None,
         "The number of a hypercall.",
         of!(Payload::Exit(Exit { reason: ExitReason::Hypercall { number, .. }, .. }) => num(*number))
+    ),
+    field!(
+        "hypercall.result",
+        Address,
+        EXIT,
+        Names::None,
+        "What the guest got for it.",
+        of!(Payload::Exit(Exit { reason: ExitReason::Hypercall { result, .. }, .. }) => num(*result))
+    ),
+    field!(
+        "data.offset",
+        Number,
+        &[Kind::Data],
+        Names::None,
+        "Where in the data of string I/O these bytes belong.",
+        of!(Payload::Data(e) => num(e.offset))
     ),
     // Traps.
     field!(
@@ -406,6 +631,22 @@ pub(super) static TABLE: &[Field] = &[
         Names::None,
         "The error code, or the number of the system call.",
         of!(Payload::Trap(e) => num(e.code?))
+    ),
+    field!(
+        "trap.shared-by",
+        Number,
+        TRAP,
+        Names::None,
+        "How many vectors have the same handler: the vector is then one of them.",
+        of!(Payload::Trap(e) => num(e.shared_by))
+    ),
+    field!(
+        "trap.cs",
+        Address,
+        TRAP,
+        Names::None,
+        "The code segment there.",
+        of!(Payload::Trap(e) => num(e.cs))
     ),
     field!(
         "trap.cr2",
@@ -487,6 +728,22 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Walk(e) => Some(Value::Name(outcome(&e.outcome))))
     ),
     field!(
+        "walk.level",
+        Number,
+        WALK,
+        Names::None,
+        "The level whose entry is at fault, 1 for pages; 0 for an address that is not canonical.",
+        of!(Payload::Walk(Walk { outcome: WalkOutcome::Fault { level, .. }, .. }) => num(*level))
+    ),
+    field!(
+        "walk.error-code",
+        Address,
+        WALK,
+        Names::None,
+        "The error code of the page fault that the guest gets, or would.",
+        of!(Payload::Walk(Walk { outcome: WalkOutcome::Fault { error_code, .. }, .. }) => num(*error_code))
+    ),
+    field!(
         "walk.depth",
         Number,
         WALK,
@@ -519,6 +776,22 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Walk(e) => truth(e.access.user))
     ),
     field!(
+        "walk.smap-exempt",
+        Truth,
+        WALK,
+        Names::None,
+        "Whether SMAP does not stop the access, because RFLAGS.AC is set.",
+        of!(Payload::Walk(e) => truth(e.access.smap_exempt))
+    ),
+    field!(
+        "walk.mode",
+        Name,
+        WALK,
+        PAGING,
+        "How the guest translates.",
+        of!(Payload::Walk(e) => Some(Value::Name(paging(e.mode))))
+    ),
+    field!(
         "walk.page-size",
         Number,
         WALK,
@@ -528,6 +801,38 @@ pub(super) static TABLE: &[Field] = &[
             WalkOutcome::Mapped { page_size, .. } => num(page_size),
             WalkOutcome::Fault { .. } => None,
         })
+    ),
+    field!(
+        "walk.permissions",
+        Text,
+        WALK,
+        Names::None,
+        "What all levels together permit, if it is mapped: some of the letters of `rwxugad`.",
+        of!(Payload::Walk(Walk { outcome: WalkOutcome::Mapped { permissions, .. }, .. }) => Some(Value::Text(permissions.to_string().into())))
+    ),
+    field!(
+        "walk.hva",
+        Address,
+        WALK,
+        Names::None,
+        "Where that is in the monitor's memory, hva.",
+        of!(Payload::Walk(Walk { outcome: WalkOutcome::Mapped { host: Some(host), .. }, .. }) => num(host.hva))
+    ),
+    field!(
+        "walk.resident",
+        Truth,
+        WALK,
+        Names::None,
+        "Whether the host has a page there.",
+        of!(Payload::Walk(Walk { outcome: WalkOutcome::Mapped { host: Some(host), .. }, .. }) => truth(host.resident?))
+    ),
+    field!(
+        "walk.frame",
+        Address,
+        WALK,
+        Names::None,
+        "The host's page frame number.",
+        of!(Payload::Walk(Walk { outcome: WalkOutcome::Mapped { host: Some(host), .. }, .. }) => num(host.frame?))
     ),
     field!(
         "cr3",
@@ -540,6 +845,14 @@ pub(super) static TABLE: &[Field] = &[
             Payload::AddressSpace(e) => num(e.new),
             _ => None,
         }
+    ),
+    field!(
+        "cr3.old",
+        Address,
+        &[Kind::AddressSpace],
+        Names::None,
+        "CR3 before a change of address space.",
+        of!(Payload::AddressSpace(e) => num(e.old))
     ),
     field!(
         "pt.gva",
@@ -558,6 +871,38 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::PageTableWrite(e) => num(e.level))
     ),
     field!(
+        "pt.table",
+        Address,
+        &[Kind::PageTableWrite],
+        Names::None,
+        "The table, gpa.",
+        of!(Payload::PageTableWrite(e) => num(e.table))
+    ),
+    field!(
+        "pt.entry",
+        Address,
+        &[Kind::PageTableWrite],
+        Names::None,
+        "The changed entry, gpa.",
+        of!(Payload::PageTableWrite(e) => num(e.entry_gpa))
+    ),
+    field!(
+        "pt.old",
+        Address,
+        &[Kind::PageTableWrite],
+        Names::None,
+        "The entry before.",
+        of!(Payload::PageTableWrite(e) => num(e.old))
+    ),
+    field!(
+        "pt.new",
+        Address,
+        &[Kind::PageTableWrite],
+        Names::None,
+        "The entry after.",
+        of!(Payload::PageTableWrite(e) => num(e.new))
+    ),
+    field!(
         "page.gpa",
         Address,
         &[Kind::Reclaim, Kind::Refault],
@@ -566,6 +911,18 @@ pub(super) static TABLE: &[Field] = &[
         |s| match &s.event.payload {
             Payload::Reclaim(e) => num(e.gpa),
             Payload::Refault(e) => num(e.gpa),
+            _ => None,
+        }
+    ),
+    field!(
+        "page.length",
+        Number,
+        &[Kind::Reclaim, Kind::Refault],
+        Names::None,
+        "Bytes from there on.",
+        |s| match &s.event.payload {
+            Payload::Reclaim(e) => num(e.length),
+            Payload::Refault(e) => num(e.length),
             _ => None,
         }
     ),
@@ -621,6 +978,14 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Ipi(e) => Some(Value::Name(e.shorthand.name())))
     ),
     field!(
+        "ipi.icr",
+        Address,
+        SENT,
+        Names::None,
+        "The ICR as it was written.",
+        of!(Payload::Ipi(e) => num(e.icr))
+    ),
+    field!(
         "ipi.merged",
         Truth,
         &[Kind::IpiAccepted],
@@ -635,6 +1000,18 @@ pub(super) static TABLE: &[Field] = &[
             _ => None,
         }
     }),
+    field!(
+        "irq.pin",
+        Number,
+        IRQS,
+        Names::None,
+        "The pin of the I/O APIC or the local APIC, or the line of the PIC.",
+        |s| match &s.event.payload {
+            Payload::Irq(e) => pin(e.source),
+            Payload::IrqEoi(e) => pin(e.source),
+            _ => None,
+        }
+    ),
     field!("irq.vector", Number, IRQS, Names::None, "Its vector.", |s| match &s.event.payload {
         Payload::Irq(e) => num(e.vector),
         Payload::IrqEoi(e) => num(e.vector),
@@ -658,15 +1035,35 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::State(VcpuState::Stopped { why }) => Some(Value::Name(stop(why))))
     ),
     field!(
+        "stop.status",
+        Number,
+        &[Kind::State],
+        Names::None,
+        "The guest's exit status.",
+        of!(Payload::State(VcpuState::Stopped { why: StopReason::GuestExit { status } }) => num(*status))
+    ),
+    field!(
+        "state.by",
+        Name,
+        &[Kind::State],
+        BY,
+        "Who paused or ended the run, or how the guest asked for a reset.",
+        of!(Payload::State(e) => state_by(e).map(Value::Name))
+    ),
+    field!(
         "text",
         Text,
-        &[Kind::Console, Kind::Marker],
+        &[Kind::Console, Kind::Marker, Kind::Screen],
         Names::None,
-        "Console output, or a marker's text.",
+        "Console output, of which an event has 64 bytes at most; a marker's text; what changed in a row of the text screen. \
+         `vmscope console` and `vmscope screen` show the whole.",
         |s| {
             match &s.event.payload {
                 Payload::Console(e) => Some(Value::Text(String::from_utf8_lossy(&e.bytes))),
                 Payload::Marker(e) => Some(Value::Text(Cow::Borrowed(e.text.as_str()))),
+                Payload::Screen(e) => {
+                    Some(Value::Text(e.cells.iter().map(|&cell| character(cell)).collect::<String>().into()))
+                }
                 _ => None,
             }
         }
@@ -678,6 +1075,14 @@ pub(super) static TABLE: &[Field] = &[
         Names::None,
         "Whether the guest made the mark.",
         of!(Payload::Marker(e) => truth(e.by_guest))
+    ),
+    field!(
+        "marker.value",
+        Address,
+        &[Kind::Marker],
+        Names::None,
+        "The number that belongs to a marker.",
+        of!(Payload::Marker(e) => num(e.value))
     ),
     field!(
         "counter.name",
@@ -704,6 +1109,50 @@ pub(super) static TABLE: &[Field] = &[
         of!(Payload::Debugger(e) => Some(Value::Name(action(e))))
     ),
     field!(
+        "debugger.by",
+        Name,
+        &[Kind::Debugger],
+        ACTORS,
+        "Whose debugger.",
+        of!(Payload::Debugger(e) => Some(Value::Name(debugger_by(e))))
+    ),
+    field!(
+        "debugger.address",
+        Address,
+        &[Kind::Debugger],
+        Names::None,
+        "The address of a breakpoint or watchpoint that was hit, gva.",
+        of!(Payload::Debugger(
+            Debugger::BreakpointHit { address, .. } | Debugger::WatchpointHit { address, .. }
+        ) => num(*address))
+    ),
+    field!(
+        "debugger.access",
+        Name,
+        &[Kind::Debugger],
+        WATCHED,
+        "What a watchpoint that was hit waits for.",
+        of!(Payload::Debugger(Debugger::WatchpointHit { any, .. }) => {
+            Some(Value::Name(if *any { "any" } else { "write" }))
+        })
+    ),
+    field!(
+        "debugger.from",
+        Address,
+        &[Kind::Debugger],
+        Names::None,
+        "Where a step began, gva; `rip` is where it led.",
+        of!(Payload::Debugger(Debugger::Stepped { from, .. }) => num(*from))
+    ),
+    field!(
+        "fixup.kind",
+        Name,
+        &[Kind::Fixup],
+        FIXUPS,
+        "What the monitor did for the guest in place of KVM.",
+        of!(Payload::Fixup(e) => Some(Value::Name(e.kind.name())))
+    ),
+    field!(
         "fixup.mnemonic",
         Text,
         &[Kind::Fixup],
@@ -726,6 +1175,46 @@ pub(super) static TABLE: &[Field] = &[
         LOSSES,
         "Why.",
         of!(Payload::Lost(e) => Some(Value::Name(e.reason.name())))
+    ),
+    field!(
+        "console.gpa",
+        Address,
+        &[Kind::Console],
+        Names::None,
+        "The registers of a console that has no port, gpa.",
+        of!(Payload::Console(e) => if e.port < crate::event::Output::FIRST_GPA { None } else { num(e.port) })
+    ),
+    field!(
+        "screen.row",
+        Number,
+        &[Kind::Screen],
+        Names::None,
+        "The row of the text screen that changed, from 0.",
+        of!(Payload::Screen(e) => num(e.row))
+    ),
+    field!(
+        "screen.column",
+        Number,
+        &[Kind::Screen],
+        Names::None,
+        "The first column that changed, from 0.",
+        of!(Payload::Screen(e) => num(e.first))
+    ),
+    field!(
+        "screen.columns",
+        Number,
+        &[Kind::Screen],
+        Names::None,
+        "The columns of a row.",
+        of!(Payload::Screen(e) => num(e.columns))
+    ),
+    field!(
+        "slide",
+        Address,
+        &[Kind::Slide],
+        Names::None,
+        "How far above its link addresses the guest's kernel runs.",
+        of!(Payload::Slide(e) => num(e.slide))
     ),
 ];
 
@@ -821,5 +1310,58 @@ const fn action(debugger: &Debugger) -> &'static str {
         Debugger::WatchpointHit { .. } => "watchpoint-hit",
         Debugger::Matched { .. } => "matched",
         Debugger::Detached { .. } => "detached",
+    }
+}
+
+fn exit_gpa(reason: &ExitReason) -> Option<u64> {
+    match reason {
+        ExitReason::MmioRead { gpa, .. }
+        | ExitReason::MmioWrite { gpa, .. }
+        | ExitReason::MemoryFault { gpa, .. } => Some(*gpa),
+        ExitReason::Hardware(hardware) => hardware.gpa,
+        _ => None,
+    }
+}
+
+const fn paging(mode: PagingMode) -> &'static str {
+    match mode {
+        PagingMode::Off => "off",
+        PagingMode::Bits32 => "two-level",
+        PagingMode::Pae => "pae",
+        PagingMode::FourLevel => "four-level",
+        PagingMode::FiveLevel => "five-level",
+    }
+}
+
+fn pin(source: IrqSource) -> Option<Value<'static>> {
+    match source {
+        IrqSource::LapicLint { pin } | IrqSource::IoApic { pin } | IrqSource::Pic { line: pin } => num(pin),
+        _ => None,
+    }
+}
+
+const fn actor(by: Actor) -> &'static str {
+    match by {
+        Actor::CommandLine => "command-line",
+        other => other.name(),
+    }
+}
+
+const fn state_by(state: &VcpuState) -> Option<&'static str> {
+    match state {
+        VcpuState::Paused { by } | VcpuState::Stopped { why: StopReason::Ended { by } } => Some(actor(*by)),
+        VcpuState::Stopped { why: StopReason::Reset { by } } => Some(by.name()),
+        _ => None,
+    }
+}
+
+const fn debugger_by(debugger: &Debugger) -> &'static str {
+    match debugger {
+        Debugger::Attached { by }
+        | Debugger::BreakpointHit { by, .. }
+        | Debugger::WatchpointHit { by, .. }
+        | Debugger::Matched { by }
+        | Debugger::Stepped { by, .. }
+        | Debugger::Detached { by } => actor(*by),
     }
 }

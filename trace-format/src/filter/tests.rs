@@ -8,15 +8,53 @@ use super::field::Names;
 use super::lexer::Operator;
 use super::*;
 use crate::Reader;
-use crate::event::Kind;
+use crate::event::{
+    Actor, Debugger, Exit, ExitReason, Hardware, Isa, Kind, Payload, ResetBy, Screen, Slide, StopReason,
+    VcpuState,
+};
 use crate::header::Symbol;
 
 /// Every kind of event, with any values.
 static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
     let golden = include_bytes!("../../tests/golden/1.vmt");
     let mut reader = Reader::from_bytes(golden.as_slice()).unwrap();
-    reader.forward(0).map(|event| event.unwrap().1).collect()
+    let mut events: Vec<Event> = reader.forward(0).map(|event| event.unwrap().1).collect();
+    let time = events.last().unwrap().time;
+    events.extend(newer().into_iter().map(|payload| Event { time, vcpu: 1, payload }));
+    events
 });
+
+/// What there was not yet when that trace was made.
+fn newer() -> [Payload; 5] {
+    let hardware = Hardware {
+        isa: Isa::Vmx,
+        code: 48,
+        info1: 1,
+        info2: 2,
+        interrupt: 3,
+        error_code: 4,
+        gpa: Some(0xfee0_0000),
+    };
+    let reason = ExitReason::Hardware(hardware);
+    [
+        Payload::Exit(Exit { reason, rip: 0x1000, cpl: 0, guest_ns: 1, handling_ns: 2 }),
+        Payload::State(VcpuState::Stopped { why: StopReason::Reset { by: ResetBy::Acpi } }),
+        Payload::Screen(Screen {
+            columns: 80,
+            row: 3,
+            first: 1,
+            cursor: None,
+            cells: b"panic".iter().map(|&byte| byte.into()).collect(),
+        }),
+        Payload::Slide(Slide { slide: 0x20_0000 }),
+        Payload::Debugger(Debugger::WatchpointHit {
+            by: Actor::User,
+            address: 0x1000,
+            any: true,
+            rip: 0x2000,
+        }),
+    ]
+}
 
 static HEADER: LazyLock<Header> = LazyLock::new(|| {
     let symbol = |address, name: &str| Symbol { address, size: 1 << 62, name: name.into() };
@@ -161,6 +199,23 @@ fn what_is_too_long_or_too_deep_is_refused() {
     assert_eq!(count(&chain), EVENTS.len());
     let repetition = "symbol ~ \"((((a{100}){100}){100}){100})\"";
     assert!(Filter::parse(repetition).unwrap_err().message.contains("regular expression"));
+}
+
+#[test]
+fn several_are_not_equal_to_one_if_none_is() {
+    let sent: Vec<u16> = EVENTS
+        .iter()
+        .filter_map(|event| match &event.payload {
+            Payload::Ipi(ipi) => Some(ipi.targets),
+            _ => None,
+        })
+        .collect();
+    let with = sent.iter().filter(|targets| **targets >> 3 & 1 != 0).count();
+    assert!(with > 0 && sent.iter().any(|targets| targets >> 3 & 1 != 0 && targets.count_ones() > 1));
+    assert_eq!(count("kind == ipi-sent and ipi.target == 3"), with);
+    assert_eq!(count("kind == ipi-sent and ipi.target != 3"), sent.len() - with);
+    assert_eq!(count("ipi.target != 3"), count("kind == ipi and not ipi.target == 3"));
+    assert_eq!(count("ipi.target > 16"), 0);
 }
 
 #[test]

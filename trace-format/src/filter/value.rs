@@ -17,7 +17,7 @@ pub enum Type {
     Text,
     /// True or false.
     Truth,
-    /// Several vCPUs; a comparison is true if it is for one of them.
+    /// Several vCPUs; a comparison is true if it is for one of them, and `!=` if none is equal.
     Vcpus,
 }
 

@@ -67,6 +67,10 @@ pub(super) enum Event {
     Wakeup {
         ns: u64,
     },
+    /// CR3 is written. Other control registers have no place in a trace.
+    Cr3 {
+        value: u64,
+    },
     /// The vCPU's own floating-point state was loaded, as `KVM_RUN` does when it begins.
     Run,
     Ipi(Request),
@@ -138,6 +142,21 @@ pub(super) enum Recognized {
     Malformed,
 }
 
+/// The events with a place in a trace, for `vmscope import --help`.
+pub(super) const DOCUMENTATION: &str = "\
+Of the events kvm:* these are taken; what is left out is counted by name:
+  kvm_entry, kvm_exit, kvm_userspace_exit     exits, with the time in the guest and in the host
+  kvm_pio, kvm_mmio, kvm_fast_mmio, kvm_msr,  what an exit was about
+  kvm_hypercall, kvm_page_fault,
+  kvm_emulate_insn
+  kvm_vcpu_wakeup                             how long a vCPU was halted
+  kvm_fpu                                     when KVM_RUN begins, where there is no kvm_entry
+  kvm_cr                                      changes of CR3: address spaces
+  kvm_apic_ipi, kvm_apic_accept_irq,          IPIs and interrupts, from their raising to their EOI
+  kvm_ioapic_set_irq, kvm_msi_set_irq,
+  kvm_inj_virq, kvm_eoi, kvm_pv_eoi
+";
+
 /// Parses the fields of event `name`.
 pub(super) fn parse(name: &[u8], mut body: &[u8]) -> Recognized {
     let input = &mut body;
@@ -149,6 +168,11 @@ pub(super) fn parse(name: &[u8], mut body: &[u8]) -> Recognized {
         b"kvm_mmio" => mmio.parse_next(input),
         b"kvm_fast_mmio" => fast_mmio.parse_next(input),
         b"kvm_msr" => msr.parse_next(input),
+        b"kvm_cr" => match cr.parse_next(input) {
+            Ok(None) => return Recognized::NoPlace,
+            Ok(Some(event)) => Ok(event),
+            Err(error) => Err(error),
+        },
         b"kvm_hypercall" => hypercall.parse_next(input),
         b"kvm_page_fault" => page_fault.parse_next(input),
         b"kvm_emulate_insn" => instruction.parse_next(input),
@@ -261,6 +285,14 @@ fn msr(input: &mut Input<'_>) -> Parsed<Event> {
     let value = preceded(" = ", hex).parse_next(input)?;
     let failed = opt(" (#GP)").parse_next(input)?.is_some();
     Ok(Event::Msr { write, index, value, failed })
+}
+
+/// `cr_write 3 = 0x1f2000`. `None` for a read, and for another register.
+fn cr(input: &mut Input<'_>) -> Parsed<Option<Event>> {
+    let write = preceded("cr_", alt(("write".value(true), "read".value(false)))).parse_next(input)?;
+    let register: u32 = preceded(space1, hex).parse_next(input)?;
+    let value = preceded(" = ", hex::<u64>).parse_next(input)?;
+    Ok((write && register == 3).then_some(Event::Cr3 { value }))
 }
 
 fn hypercall(input: &mut Input<'_>) -> Parsed<Event> {

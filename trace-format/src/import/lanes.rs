@@ -27,6 +27,8 @@ pub(super) struct Lane {
     pub(super) access: Option<ExitReason>,
     /// Where the guest last was, as far as is known.
     pub(super) rip: u64,
+    /// CR3, if it was written.
+    pub(super) cr3: Option<u64>,
 }
 
 /// An exit whose end has not come.
@@ -108,6 +110,7 @@ impl Lanes {
             exit: None,
             hardware: false,
             isa: Isa::Vmx,
+            cr3: None,
             access: None,
             rip: 0,
         });

@@ -6,8 +6,8 @@ use super::lanes::{Lane, Lanes, Pending};
 use super::line::{Name, Thread};
 use super::order::Order;
 use crate::event::{
-    self, Exit, ExitReason, Hardware, IrqSource, Isa, Lost, LostReason, MACHINE, MsrDirection, Payload,
-    VcpuState,
+    self, AddressSpace, Exit, ExitReason, Hardware, IrqSource, Isa, Lost, LostReason, MACHINE, MsrDirection,
+    Payload, VcpuState,
 };
 
 /// So many events wait for the end of an exit that began before them; then the exit is taken to end.
@@ -34,6 +34,7 @@ pub(super) struct Seen {
     pub(super) ipis: u64,
     pub(super) injections: bool,
     pub(super) eois: bool,
+    pub(super) cr3: bool,
     /// Accesses of which the recording does not say what they were to.
     pub(super) unnamed: u64,
     /// Exits whose end is not in the recording.
@@ -129,6 +130,16 @@ impl Machine {
                 let Some(reason) = of_userspace(reason, lane.access.take()) else { return false };
                 let Some(before) = lane.leave(time, reason) else { return true };
                 (before, None)
+            }
+            Event::Cr3 { value } => {
+                // Bit 63 says that the TLB is kept and is not in the register.
+                let new = value & !(1 << 63);
+                let before = lane.cr3.replace(new);
+                if let Some(old) = before.filter(|old| *old != new) {
+                    self.put(time, number, Payload::AddressSpace(AddressSpace { old, new }));
+                }
+                self.seen.cr3 = true;
+                return true;
             }
             Event::Wakeup { ns } => {
                 let Some(exit) = &mut lane.exit else { return false };

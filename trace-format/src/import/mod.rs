@@ -28,6 +28,9 @@ use self::order::Order;
 use crate::header::Fact;
 use crate::{Error, Header, Reader, Writer};
 
+/// Which events are taken, for `vmscope import --help`.
+pub const DOCUMENTATION: &str = event::DOCUMENTATION;
+
 /// How many lines are read ahead: a line may be so many lines late.
 const AHEAD: usize = 1 << 14;
 /// How many unknown lines are kept to be shown, and how much of each.
@@ -297,15 +300,16 @@ impl<W: Write> Import<W> {
     /// What such a recording cannot tell, or this one does not.
     fn not_seen(&self) -> Vec<String> {
         let seen = self.machine.seen;
-        let mut sentences = vec![
-            "privilege levels, address spaces, traps and page-table walks of the guest: a host's tracepoints do not tell"
-                .to_owned(),
-        ];
+        let address_spaces = if seen.cr3 { "" } else { "address spaces, " };
+        let mut sentences = vec![format!(
+            "privilege levels, {address_spaces}traps and page-table walks of the guest: a host's tracepoints do not tell"
+        )];
         let mut say = |when: bool, what: &str| {
             if when {
                 sentences.push(what.to_owned());
             }
         };
+        say(seen.cr3, "address spaces that the guest changed without an exit, as it does with EPT or NPT");
         say(
             seen.user_exits && !seen.hardware_exits,
             "exits that KVM deals with: the recording has no kvm_exit and kvm_entry, so time in the guest has theirs in it",
@@ -362,6 +366,7 @@ const fn name_of(event: &Event) -> &'static str {
         Event::Mmio { .. } => "kvm_mmio",
         Event::FastMmio { .. } => "kvm_fast_mmio",
         Event::Msr { .. } => "kvm_msr",
+        Event::Cr3 { .. } => "kvm_cr",
         Event::Hypercall { .. } => "kvm_hypercall",
         Event::PageFault { .. } => "kvm_page_fault",
         Event::Instruction { .. } => "kvm_emulate_insn",

@@ -49,6 +49,8 @@ pub struct Reader {
     /// Length of the file when it was last looked at.
     length: u64,
     finished: bool,
+    /// The blocks are those of the index.
+    indexed: bool,
     /// How many event numbers there are by the end of the trace.
     promised: Option<u64>,
     damage: Vec<Damage>,

@@ -55,6 +55,7 @@ impl Reader {
             at: PROLOGUE as u64,
             astray: None,
             finished: false,
+            indexed: false,
             promised: None,
             damage: Vec::new(),
             unknown_frames: 0,
@@ -153,6 +154,7 @@ impl Reader {
         self.blocks = entries.into_iter().map(|entry| Block { entry, state: State::Unread }).collect();
         self.at = self.length;
         self.finished = true;
+        self.indexed = true;
         self.promised = Some(finish.events);
         Ok(true)
     }
@@ -169,6 +171,9 @@ impl Reader {
         let mut at = finish.index;
         while at < end {
             let Found::Frame(frame) = scan::frame_at(&self.source, at, end)? else { return Ok(None) };
+            if frame.head.kind == frame::kind::BLOCK {
+                return Ok(None);
+            }
             if frame.head.kind == frame::kind::INDEX
                 && (self.read_body(at, &frame)?.is_none()
                     || index::decode(&self.buffer, &mut self.unpacker, entries, most).is_err())
@@ -179,7 +184,8 @@ impl Reader {
         }
         let (mut offset, mut number) = (self.at, 0);
         for entry in &*entries {
-            if entry.offset < offset || entry.summary.first_event != number {
+            let follows = entry.offset >= offset && entry.summary.first_event == number;
+            if !follows || self.has_block(offset, entry.offset)? {
                 return Ok(None);
             }
             offset = entry.offset.saturating_add(entry.length.into());
@@ -188,8 +194,63 @@ impl Reader {
         let agrees = at == end
             && offset <= finish.index
             && entries.len() as u64 == finish.blocks
-            && number == finish.events;
+            && number == finish.events
+            && !self.has_block(offset, finish.index)?;
         Ok(agrees.then_some(()))
+    }
+
+    /// Whether there is a block from `from` to `to`, where an index says that there is none. Usually nothing is there, and
+    /// before the first block the header.
+    pub(super) fn has_block(&self, from: u64, to: u64) -> Result<bool, Error> {
+        let mut at = from;
+        while at < to {
+            match scan::frame_at(&self.source, at, to)? {
+                Found::Frame(frame) if frame.head.kind == frame::kind::BLOCK => return Ok(true),
+                Found::Frame(frame) => at += frame.head.length(),
+                Found::Torn(_) | Found::Nothing => match scan::next_frame(&self.source, at + 1, to)? {
+                    Ok(next) => at = next,
+                    Err(_) => return Ok(false),
+                },
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes through all frames in place of the index if that hides blocks: in what it says is one block and cannot be read
+    /// as one, there is another. Whether that was so; numbers of events may then have changed.
+    pub(crate) fn distrust_index(&mut self) -> Result<bool, Error> {
+        if !self.indexed {
+            return Ok(false);
+        }
+        let damaged: Vec<Entry> = self
+            .blocks
+            .iter()
+            .filter(|block| block.state == State::Damaged)
+            .map(|block| block.entry)
+            .collect();
+        let mut hidden = None;
+        for Entry { offset, length, .. } in damaged {
+            let end = offset.saturating_add(length.into());
+            let first = match scan::frame_at(&self.source, offset, end)? {
+                Found::Frame(frame) => frame.head.length(),
+                Found::Torn(_) | Found::Nothing => 1,
+            };
+            if self.has_block(offset + first, end)? {
+                hidden = Some(offset);
+                break;
+            }
+        }
+        let Some(offset) = hidden else { return Ok(false) };
+        self.indexed = false;
+        self.blocks.clear();
+        self.cache = Cache::default();
+        self.damage.retain(|damage| damage.kind == DamageKind::Prologue);
+        (self.at, self.finished, self.promised) = (PROLOGUE as u64, false, None);
+        (self.unknown_frames, self.unknown_events) = (0, 0);
+        self.report(offset, 0, DamageKind::Index);
+        self.scan()?;
+        self.follow_slide(0)?;
+        Ok(true)
     }
 
     /// Goes through the frames from where the last scan ended.

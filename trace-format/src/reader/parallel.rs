@@ -76,19 +76,39 @@ impl Reader {
         wanted: impl Fn(&Summary) -> bool,
         mut f: impl FnMut(&Header, u64, &Event),
     ) -> Result<(), Error> {
-        // Blocks go round: one that was shown is decoded into again.
-        let spare: Mutex<Vec<Decoded>> = Mutex::default();
-        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |_: &Header, entry: &Entry, decoded: &mut Decoded| {
-            let next = spare().pop().unwrap_or_default();
-            (entry.summary.first_event, std::mem::replace(decoded, next))
-        };
-        let show = |header: &Header, (first, decoded): (u64, Decoded)| {
-            decoded.known().for_each(|(place, event)| f(header, first + place as u64, event));
-            spare().push(decoded);
+        let show = |block: BlockEvents<'_>, ()| {
+            block.iter().for_each(|(number, event)| f(block.header, number, event));
             ControlFlow::<()>::Continue(())
         };
-        self.in_order((AHEAD, 0), wanted, read, show).map(drop)
+        self.read_in_order(wanted, |_| (), show).map(drop)
+    }
+
+    /// As [`read_blocks`](Self::read_blocks), but `take` gets the events as well, for what has to see all of them one after
+    /// the other and can have a part of the work done ahead.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or no thread be started.
+    pub fn read_in_order<T: Send, B>(
+        &mut self,
+        wanted: impl Fn(&Summary) -> bool,
+        read: impl Fn(BlockEvents<'_>) -> T + Sync,
+        mut take: impl FnMut(BlockEvents<'_>, T) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Error> {
+        // Blocks go round: one that was taken is decoded into again.
+        let spare: Mutex<Vec<Decoded>> = Mutex::default();
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |header: &Header, entry: &Entry, decoded: &mut Decoded| {
+            let made = read(BlockEvents { header, summary: &entry.summary, decoded });
+            let next = spare().pop().unwrap_or_default();
+            (entry.summary, made, std::mem::replace(decoded, next))
+        };
+        let take = |header: &Header, (summary, made, decoded): (Summary, T, Decoded)| {
+            let flow = take(BlockEvents { header, summary: &summary, decoded: &decoded }, made);
+            spare().push(decoded);
+            flow
+        };
+        self.in_order((AHEAD, 0), wanted, read, take)
     }
 
     /// Reads blocks on at most so many threads, with so many results of each waiting to be taken.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use trace_format::assertion::{Aggregate, Amount, Assertion, Verdict, check};
-use trace_format::describe::Span;
 use trace_format::{Reader, assertion};
 
 use super::failure::{Code, Failure};
@@ -58,17 +57,13 @@ pub(super) fn assert(arguments: &Assert) -> Result<Code, Failure> {
     })
 }
 
+/// In words; of a time besides in ns, which is what a limit is set by.
 fn shown(aggregate: &Aggregate, amount: Option<Amount>) -> String {
+    let Some(amount) = amount else { return "not there: no event that matches has a value".to_owned() };
+    let shown = amount.shown(aggregate.unit());
     match (amount, aggregate.unit()) {
-        (None, _) => "not there: no event that matches has a value".to_owned(),
-        (Some(Amount::Whole(ns)), "ns") => {
-            let ns = u64::try_from(ns).unwrap_or(u64::MAX);
-            if ns < 1000 { format!("{ns} ns") } else { format!("{} ({ns} ns)", Span(ns)) }
-        }
-        (Some(Amount::Real(ns)), "ns") => Span(ns.round() as u64).to_string(),
-        (Some(Amount::Whole(value)), _) => value.to_string(),
-        (Some(Amount::Real(value)), "1/s") => format!("{value:.1} a second"),
-        (Some(Amount::Real(value)), _) => format!("{value:.3}"),
+        (Amount::Whole(ns @ 1000..), "ns") => format!("{shown} ({ns} ns)"),
+        _ => shown,
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use trace_format::Reader;
 use trace_format::export::{self, Written};
-use trace_format::filter::{Field, Filter};
+use trace_format::filter::{Field, Filter, Selection};
 
 use super::events::known_field;
 use super::failure::{Code, Failure};
 use super::new_file::NewFile;
 use super::output;
+use super::selection::selection;
 use crate::ui::text;
 
 /// `export`.
@@ -28,8 +30,14 @@ pub struct Export {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Only these events, for instance 'vcpu == 0 and exit.reason == mmio' (see 'vmscope help filter')
-    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
-    pub filter: Filter,
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Option<Filter>,
+    /// Only what happened so long after the start or later, for instance 1.5s or 20ms
+    #[arg(long, value_name = "TIME", value_parser = super::guest::moment)]
+    pub from: Option<Duration>,
+    /// Only what happened so long after the start or earlier (--to is the format here)
+    #[arg(long, value_name = "TIME", value_parser = super::guest::moment)]
+    pub until: Option<Duration>,
     /// The columns of CSV, separated by commas, for instance time,vcpu,kind,symbol
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', value_parser = known_field)]
     pub fields: Option<Vec<&'static Field>>,
@@ -50,7 +58,7 @@ pub enum Format {
 
 /// `vmscope export`.
 pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
-    let Export { file, to, output, filter, fields } = arguments;
+    let Export { file, to, output, filter, from, until, fields } = arguments;
     if fields.is_some() && *to != Format::Csv {
         return Err(usage("--fields is for --to csv: the other formats have all fields"));
     }
@@ -61,7 +69,9 @@ pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
         ));
     }
     let mut reader = Reader::open(file)?;
-    let mut write = |out: &mut (dyn Write + Send)| write(&mut reader, *to, filter, fields.as_deref(), out);
+    let selection = selection(filter.as_ref(), *from, *until);
+    let mut write =
+        |out: &mut (dyn Write + Send)| write(&mut reader, *to, &selection, fields.as_deref(), out);
     match output {
         None => {
             write(&mut BufWriter::with_capacity(64 << 10, stdout()))?;
@@ -81,16 +91,16 @@ pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
 fn write(
     reader: &mut Reader,
     to: Format,
-    filter: &Filter,
+    selection: &Selection,
     fields: Option<&[&'static Field]>,
     out: &mut (dyn Write + Send),
 ) -> Result<Written, Failure> {
     let written = match to {
-        Format::Perfetto => export::perfetto(reader, filter, &mut *out)?,
-        Format::Chrome => export::chrome(reader, filter, &mut *out)?,
-        Format::Csv => export::csv(reader, filter, fields, &mut *out)?,
+        Format::Perfetto => export::perfetto(reader, selection, &mut *out)?,
+        Format::Chrome => export::chrome(reader, selection, &mut *out)?,
+        Format::Csv => export::csv(reader, selection, fields, &mut *out)?,
         #[cfg(feature = "parquet")]
-        Format::Parquet => export::parquet(reader, filter, &mut *out)?,
+        Format::Parquet => export::parquet(reader, selection, &mut *out)?,
         #[cfg(not(feature = "parquet"))]
         Format::Parquet => {
             return Err(usage(

@@ -15,6 +15,7 @@ use super::output;
 
 /// `import`.
 #[derive(Args, Debug)]
+#[command(after_help = import::DOCUMENTATION)]
 pub struct Import {
     /// The text of 'perf script' or 'trace-cmd report' with events kvm:*; '-' is standard input
     pub file: PathBuf,

@@ -20,7 +20,7 @@ pub struct SelectionOptions {
     #[arg(long, value_name = "TIME", value_parser = super::guest::moment)]
     pub from: Option<Duration>,
     /// Only what happened so long after the start or earlier
-    #[arg(long, value_name = "TIME", value_parser = super::guest::moment)]
+    #[arg(long, visible_alias = "until", value_name = "TIME", value_parser = super::guest::moment)]
     pub to: Option<Duration>,
 }
 
@@ -28,12 +28,17 @@ impl SelectionOptions {
     /// What they mean.
     #[must_use]
     pub fn selection(&self) -> Selection {
-        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Selection {
-            filter: self.filter.clone().unwrap_or_default(),
-            from: self.from.map_or(0, ns),
-            to: self.to.map_or(u64::MAX, ns),
-        }
+        selection(self.filter.as_ref(), self.from, self.to)
+    }
+}
+
+/// What matches `filter` and happened within these times, those that are given.
+pub(super) fn selection(filter: Option<&Filter>, from: Option<Duration>, to: Option<Duration>) -> Selection {
+    let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    Selection {
+        filter: filter.cloned().unwrap_or_default(),
+        from: from.map_or(0, ns),
+        to: to.map_or(u64::MAX, ns),
     }
 }
 

@@ -16,11 +16,32 @@ pub(super) enum Of {
     Value,
 }
 
+/// How many names of the program's own are found by where they are in it. There are fewer, so that most have a place.
+const PLACES: usize = 512;
+
 /// The names so far, and those that no packet has told yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Names {
     known: [HashMap<String, u64>; 4],
+    /// The last name of the program's own for each place, of what it is, and its number.
+    places: Vec<Option<(Of, &'static str, u64)>>,
     new: InternedData,
+    has_new: bool,
+    /// Room for texts that are made.
+    made: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let places = vec![None; PLACES];
+        Self {
+            known: Default::default(),
+            places,
+            new: InternedData::default(),
+            has_new: false,
+            made: String::new(),
+        }
+    }
 }
 
 impl Names {
@@ -32,6 +53,7 @@ impl Names {
         }
         let number = known.len() as u64 + 1;
         known.insert(name.to_owned(), number);
+        self.has_new = true;
         let new = match of {
             Of::Category => &mut self.new.event_categories,
             Of::Event => &mut self.new.event_names,
@@ -42,9 +64,36 @@ impl Names {
         number
     }
 
+    /// The number of a name that the program itself has. It is found by its address, without being read.
+    pub(super) fn of_program(&mut self, of: Of, name: &'static str) -> u64 {
+        // Neighbours are some bytes apart, and the same name can be of several things.
+        let place = (name.as_ptr().addr().wrapping_mul(5) + of as usize) % PLACES;
+        if let Some(Some((known_of, known, number))) = self.places.get(place)
+            && *known_of == of
+            && std::ptr::eq(*known, name)
+        {
+            return *number;
+        }
+        let number = self.number(of, name);
+        if let Some(place) = self.places.get_mut(place) {
+            *place = Some((of, name, number));
+        }
+        number
+    }
+
+    /// The number of the text that `make` appends.
+    pub(super) fn made(&mut self, of: Of, make: impl FnOnce(&mut String)) -> u64 {
+        let mut text = std::mem::take(&mut self.made);
+        text.clear();
+        make(&mut text);
+        let number = self.number(of, &text);
+        self.made = text;
+        number
+    }
+
     /// What the next packet has to tell.
     pub(super) fn take_new(&mut self) -> Option<InternedData> {
-        Some(std::mem::take(&mut self.new)).filter(|new| *new != InternedData::default())
+        std::mem::take(&mut self.has_new).then(|| std::mem::take(&mut self.new))
     }
 
     /// Forgets the names if there are too many, before a packet: it then has to say so.

@@ -2,26 +2,29 @@
 //!
 //! The machine is a process, each vCPU a thread of it with child tracks; what events say are debug annotations.
 
+mod annotation;
 mod intern;
 mod schema;
+mod wire;
 
 use std::io::{self, Write};
 
 use prost::Message as _;
-use serde_json::Value;
 
+use self::annotation::Annotations;
 use self::intern::{Names, Of};
 use self::schema::{
-    CLOCK_BOOTTIME, CLOCK_REALTIME, COUNTER, Clock, ClockSnapshot, CounterDescriptor, DebugAnnotation,
-    INSTANT, ORDER_EXPLICIT, ProcessDescriptor, SEQ_INCREMENTAL_STATE_CLEARED, SEQ_NEEDS_INCREMENTAL_STATE,
-    SLICE_BEGIN, SLICE_END, ThreadDescriptor, TracePacket, TrackDescriptor, TrackEvent, UNIT_COUNT,
+    CLOCK_BOOTTIME, CLOCK_REALTIME, COUNTER, Clock, ClockSnapshot, CounterDescriptor, INSTANT,
+    ORDER_EXPLICIT, ProcessDescriptor, SEQ_INCREMENTAL_STATE_CLEARED, SEQ_NEEDS_INCREMENTAL_STATE,
+    SLICE_BEGIN, SLICE_END, ThreadDescriptor, TracePacket, TrackDescriptor, UNIT_COUNT, packet, track_event,
 };
 use super::picture::{Canvas, Flow, Mark, Track};
 use crate::Header;
-use crate::describe::{Details, Lane};
+use crate::describe::Lane;
+use crate::describe::fields::{self, Said, Visitor as _};
 
-/// `Trace.packet`, length-delimited.
-const PACKET: u8 = 1 << 3 | 2;
+/// `Trace.packet`.
+const PACKET: u32 = 1;
 /// There is one sequence of packets.
 const SEQUENCE: u32 = 1;
 /// The pid of the machine; vCPUs have the tids after it.
@@ -37,11 +40,14 @@ pub(super) struct Perfetto<W> {
     /// The next packet says that no names are known.
     cleared: bool,
     buffer: Vec<u8>,
+    /// The event that is being written.
+    event: Vec<u8>,
 }
 
 impl<W: Write> Perfetto<W> {
     pub(super) fn new(out: W, header: &Header) -> io::Result<Self> {
-        let mut perfetto = Self { out, names: Names::default(), cleared: true, buffer: Vec::new() };
+        let mut perfetto =
+            Self { out, names: Names::default(), cleared: true, buffer: Vec::new(), event: Vec::new() };
         perfetto.begin_sequence(header)?;
         Ok(perfetto)
     }
@@ -77,51 +83,66 @@ impl<W: Write> Perfetto<W> {
         self.packet(TracePacket { track_descriptor: Some(descriptor), ..TracePacket::default() })
     }
 
-    fn event(&mut self, time: u64, event: TrackEvent) -> io::Result<()> {
-        // Timestamps are signed once they are read.
-        let timestamp = Some(time.min(i64::MAX as u64));
-        self.packet(TracePacket { timestamp, track_event: Some(event), ..TracePacket::default() })
+    /// Begins an event of `r#type` on `track`. Its fields are written as they come and not made into a message first,
+    /// which would take most of the time.
+    fn begin_event(&mut self, r#type: i32, track: Track) {
+        self.event.clear();
+        wire::number(&mut self.event, track_event::TYPE, r#type as u64);
+        wire::number(&mut self.event, track_event::TRACK_UUID, uuid(track));
+    }
+
+    /// Writes the event that was begun.
+    fn end_event(&mut self, time: u64) -> io::Result<()> {
+        let flags = self.flags();
+        self.buffer.clear();
+        wire::message(&mut self.buffer, PACKET, |out| {
+            // Timestamps are signed once they are read.
+            wire::number(out, packet::TIMESTAMP, time.min(i64::MAX as u64));
+            wire::number(out, packet::SEQUENCE_ID, SEQUENCE.into());
+            wire::bytes(out, packet::TRACK_EVENT, &self.event);
+            if let Some(new) = self.names.take_new() {
+                wire::bytes(out, packet::INTERNED_DATA, &new.encode_to_vec());
+            }
+            wire::number(out, packet::SEQUENCE_FLAGS, flags.into());
+        });
+        self.out.write_all(&self.buffer)
     }
 
     fn mark(&mut self, r#type: i32, mark: &Mark<'_>) -> io::Result<()> {
-        let subject = &mark.subject;
+        let subject = &mark.seen.subject;
         if self.names.forget_if_many() {
             self.cleared = true;
         }
-        let details = Details { number: subject.number, event: subject.event, header: subject.header };
-        // What events say serializes as an object; nothing in it can fail to.
-        let details = serde_json::to_value(details).map_err(io::Error::from)?;
-        let debug_annotations = annotation(&details, &mut self.names).dict_entries;
-        let flows = mark.flow.ids().collect();
-        let (flow_ids, terminating_flow_ids) = match mark.flow {
-            Flow::To { .. } => (Vec::new(), flows),
-            Flow::From { .. } | Flow::None => (flows, Vec::new()),
+        self.begin_event(r#type, mark.track);
+        let category = self.names.of_program(Of::Category, subject.event.payload.kind().name());
+        wire::number(&mut self.event, track_event::CATEGORY_IIDS, category);
+        let name = self.names.number(Of::Event, &mark.name);
+        wire::number(&mut self.event, track_event::NAME_IID, name);
+        let mut annotations = Annotations { names: &mut self.names, out: &mut self.event };
+        let Ok(()) = annotations.field("number", subject.number.into());
+        let Ok(()) = fields::details(subject.event, subject.header, &mut annotations);
+        let flow = match mark.flow {
+            Flow::To { .. } => track_event::TERMINATING_FLOW_IDS,
+            Flow::From { .. } | Flow::None => track_event::FLOW_IDS,
         };
-        let event = TrackEvent {
-            category_iids: vec![self.names.number(Of::Category, subject.event.payload.kind().name())],
-            debug_annotations,
-            r#type: Some(r#type),
-            name_iid: Some(self.names.number(Of::Event, &mark.name)),
-            track_uuid: Some(uuid(mark.track)),
-            flow_ids,
-            terminating_flow_ids,
-            counter_value: None,
-        };
-        self.event(subject.event.time, event)
+        mark.flow.ids().for_each(|id| wire::fixed(&mut self.event, flow, id));
+        self.end_event(subject.event.time)
     }
 
     fn packet(&mut self, packet: TracePacket) -> io::Result<()> {
-        let cleared = if std::mem::take(&mut self.cleared) { SEQ_INCREMENTAL_STATE_CLEARED } else { 0 };
         let packet = TracePacket {
             trusted_packet_sequence_id: Some(SEQUENCE),
-            sequence_flags: Some(cleared | SEQ_NEEDS_INCREMENTAL_STATE),
-            interned_data: self.names.take_new(),
+            sequence_flags: Some(self.flags()),
             ..packet
         };
         self.buffer.clear();
-        self.buffer.push(PACKET);
-        packet.encode_length_delimited(&mut self.buffer).map_err(io::Error::other)?;
+        wire::bytes(&mut self.buffer, PACKET, &packet.encode_to_vec());
         self.out.write_all(&self.buffer)
+    }
+
+    fn flags(&mut self) -> u32 {
+        let cleared = if std::mem::take(&mut self.cleared) { SEQ_INCREMENTAL_STATE_CLEARED } else { 0 };
+        cleared | SEQ_NEEDS_INCREMENTAL_STATE
     }
 }
 
@@ -166,18 +187,12 @@ impl<W: Write> Canvas for Perfetto<W> {
     }
 
     fn end(&mut self, track: Track, time: u64, note: Option<&str>) -> io::Result<()> {
-        let debug_annotations = note.map(|note| DebugAnnotation {
-            name_iid: Some(self.names.number(Of::Annotation, "end")),
-            string_value_iid: Some(self.names.number(Of::Value, note)),
-            ..DebugAnnotation::default()
-        });
-        let event = TrackEvent {
-            r#type: Some(SLICE_END),
-            track_uuid: Some(uuid(track)),
-            debug_annotations: debug_annotations.into_iter().collect(),
-            ..TrackEvent::default()
-        };
-        self.event(time, event)
+        self.begin_event(SLICE_END, track);
+        if let Some(note) = note {
+            let mut annotations = Annotations { names: &mut self.names, out: &mut self.event };
+            let Ok(()) = annotations.field("end", Said::Text(note));
+        }
+        self.end_event(time)
     }
 
     fn instant(&mut self, mark: &Mark<'_>) -> io::Result<()> {
@@ -185,54 +200,14 @@ impl<W: Write> Canvas for Perfetto<W> {
     }
 
     fn count(&mut self, track: Track, time: u64, value: u64) -> io::Result<()> {
-        let event = TrackEvent {
-            r#type: Some(COUNTER),
-            track_uuid: Some(uuid(track)),
-            counter_value: Some(i64::try_from(value).unwrap_or(i64::MAX)),
-            ..TrackEvent::default()
-        };
-        self.event(time, event)
+        self.begin_event(COUNTER, track);
+        wire::number(&mut self.event, track_event::COUNTER_VALUE, value.min(i64::MAX as u64));
+        self.end_event(time)
     }
 }
 
 fn uuid(track: Track) -> u64 {
     UUIDS | u64::from(track.number())
-}
-
-/// A JSON value as an annotation without a name. What is null has no value and does not get here.
-fn annotation(value: &Value, names: &mut Names) -> DebugAnnotation {
-    let mut made = DebugAnnotation::default();
-    match value {
-        Value::Null => {}
-        Value::Bool(value) => made.bool_value = Some(*value),
-        // Events have no other numbers than unsigned ones.
-        Value::Number(number) => made.uint_value = number.as_u64(),
-        Value::String(text) => match address(text) {
-            Some(address) => made.pointer_value = Some(address),
-            None => made.string_value_iid = Some(names.number(Of::Value, text)),
-        },
-        Value::Array(values) => {
-            made.array_values = values.iter().map(|value| annotation(value, names)).collect();
-        }
-        Value::Object(object) => {
-            let entries = object.iter().filter(|(_, value)| !value.is_null());
-            made.dict_entries = entries
-                .map(|(name, value)| {
-                    let name_iid = Some(names.number(Of::Annotation, name));
-                    DebugAnnotation { name_iid, ..annotation(value, names) }
-                })
-                .collect();
-        }
-    }
-    made
-}
-
-/// The number that is displayed as this text when it is displayed as an address.
-fn address(text: &str) -> Option<u64> {
-    let digits = text.strip_prefix("0x")?;
-    let canonical = digits == "0" || !digits.starts_with('0');
-    let lower = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    u64::from_str_radix(digits, 16).ok().filter(|_| canonical && lower)
 }
 
 #[cfg(test)]

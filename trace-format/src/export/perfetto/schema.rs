@@ -1,5 +1,5 @@
 //! The messages of Perfetto's trace that are written here, with the field numbers of its published schema
-//! (`protos/perfetto/trace`).
+//! (`protos/perfetto/trace`). Events, of which there are many, are written field by field and have the numbers only.
 
 use prost::Message;
 
@@ -7,14 +7,8 @@ use prost::Message;
 pub(super) struct TracePacket {
     #[prost(message, optional, tag = "6")]
     pub(super) clock_snapshot: Option<ClockSnapshot>,
-    #[prost(uint64, optional, tag = "8")]
-    pub(super) timestamp: Option<u64>,
     #[prost(uint32, optional, tag = "10")]
     pub(super) trusted_packet_sequence_id: Option<u32>,
-    #[prost(message, optional, tag = "11")]
-    pub(super) track_event: Option<TrackEvent>,
-    #[prost(message, optional, tag = "12")]
-    pub(super) interned_data: Option<InternedData>,
     #[prost(uint32, optional, tag = "13")]
     pub(super) sequence_flags: Option<u32>,
     #[prost(message, optional, tag = "60")]
@@ -101,24 +95,36 @@ pub(super) struct CounterDescriptor {
 /// `CounterDescriptor.Unit`.
 pub(super) const UNIT_COUNT: i32 = 2;
 
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct TrackEvent {
-    #[prost(uint64, repeated, packed = "false", tag = "3")]
-    pub(super) category_iids: Vec<u64>,
-    #[prost(message, repeated, tag = "4")]
-    pub(super) debug_annotations: Vec<DebugAnnotation>,
-    #[prost(int32, optional, tag = "9")]
-    pub(super) r#type: Option<i32>,
-    #[prost(uint64, optional, tag = "10")]
-    pub(super) name_iid: Option<u64>,
-    #[prost(uint64, optional, tag = "11")]
-    pub(super) track_uuid: Option<u64>,
-    #[prost(int64, optional, tag = "30")]
-    pub(super) counter_value: Option<i64>,
-    #[prost(fixed64, repeated, packed = "false", tag = "47")]
-    pub(super) flow_ids: Vec<u64>,
-    #[prost(fixed64, repeated, packed = "false", tag = "48")]
-    pub(super) terminating_flow_ids: Vec<u64>,
+/// Numbers of the fields of `TracePacket` that every event has.
+pub(super) mod packet {
+    pub(in super::super) const TIMESTAMP: u32 = 8;
+    pub(in super::super) const SEQUENCE_ID: u32 = 10;
+    pub(in super::super) const TRACK_EVENT: u32 = 11;
+    pub(in super::super) const INTERNED_DATA: u32 = 12;
+    pub(in super::super) const SEQUENCE_FLAGS: u32 = 13;
+}
+
+/// Numbers of the fields of `TrackEvent`.
+pub(super) mod track_event {
+    pub(in super::super) const CATEGORY_IIDS: u32 = 3;
+    pub(in super::super) const DEBUG_ANNOTATIONS: u32 = 4;
+    pub(in super::super) const TYPE: u32 = 9;
+    pub(in super::super) const NAME_IID: u32 = 10;
+    pub(in super::super) const TRACK_UUID: u32 = 11;
+    pub(in super::super) const COUNTER_VALUE: u32 = 30;
+    pub(in super::super) const FLOW_IDS: u32 = 47;
+    pub(in super::super) const TERMINATING_FLOW_IDS: u32 = 48;
+}
+
+/// Numbers of the fields of `DebugAnnotation`.
+pub(super) mod debug_annotation {
+    pub(in super::super) const NAME_IID: u32 = 1;
+    pub(in super::super) const BOOL_VALUE: u32 = 2;
+    pub(in super::super) const UINT_VALUE: u32 = 3;
+    pub(in super::super) const POINTER_VALUE: u32 = 7;
+    pub(in super::super) const DICT_ENTRIES: u32 = 11;
+    pub(in super::super) const ARRAY_VALUES: u32 = 12;
+    pub(in super::super) const STRING_VALUE_IID: u32 = 17;
 }
 
 /// `TrackEvent.Type`.
@@ -126,24 +132,6 @@ pub(super) const SLICE_BEGIN: i32 = 1;
 pub(super) const SLICE_END: i32 = 2;
 pub(super) const INSTANT: i32 = 3;
 pub(super) const COUNTER: i32 = 4;
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct DebugAnnotation {
-    #[prost(uint64, optional, tag = "1")]
-    pub(super) name_iid: Option<u64>,
-    #[prost(bool, optional, tag = "2")]
-    pub(super) bool_value: Option<bool>,
-    #[prost(uint64, optional, tag = "3")]
-    pub(super) uint_value: Option<u64>,
-    #[prost(uint64, optional, tag = "7")]
-    pub(super) pointer_value: Option<u64>,
-    #[prost(message, repeated, tag = "11")]
-    pub(super) dict_entries: Vec<Self>,
-    #[prost(message, repeated, tag = "12")]
-    pub(super) array_values: Vec<Self>,
-    #[prost(uint64, optional, tag = "17")]
-    pub(super) string_value_iid: Option<u64>,
-}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct InternedData {

@@ -59,6 +59,11 @@ impl<K: PartialEq> Lanes<K> {
         self.lanes.iter_mut().flatten().find(|open| open.key == *key)
     }
 
+    /// The open slices.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Open<K>> {
+        self.lanes.iter().flatten()
+    }
+
     /// Ends the slice of `key`: its lane.
     pub(super) fn end(&mut self, key: &K) -> Option<u8> {
         let lane = self.position(key)?;

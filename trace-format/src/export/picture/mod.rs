@@ -35,6 +35,9 @@ const MAX_COUNTERS: usize = 256;
 
 /// Draws.
 pub(super) trait Canvas {
+    /// Appends what an event says: [`Seen::said`]. It is made ahead, on all cores, if the canvas wants that.
+    const SAY: Option<fn(&Subject<'_>, &mut Vec<u8>)> = None;
+
     /// There is a track; nothing was drawn on it yet.
     fn track(&mut self, track: Track, name: &str) -> io::Result<()>;
     /// A slice begins.
@@ -52,16 +55,18 @@ pub(super) trait Canvas {
 pub(super) struct Mark<'a> {
     pub(super) track: Track,
     pub(super) name: Cow<'a, str>,
-    /// The event that it is of: its time, and what it says.
-    pub(super) subject: Subject<'a>,
+    /// The event that it is of.
+    pub(super) seen: Seen<'a>,
     pub(super) flow: Flow,
 }
 
 /// An event, and whether it was chosen.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Seen<'a> {
     pub(super) subject: Subject<'a>,
     pub(super) shown: bool,
+    /// What it says, made by [`Canvas::SAY`] if it was chosen.
+    pub(super) said: &'a [u8],
 }
 
 /// What leads to a mark, or from it.
@@ -145,6 +150,11 @@ impl<C: Canvas> Picture<C> {
         if ended { Ok(()) } else { self.note(seen, Track::Vcpu(event.vcpu)) }
     }
 
+    /// Whether nothing that was shown is open, so that later events only matter if they are shown themselves.
+    pub(super) fn is_complete(&self) -> bool {
+        self.vcpus.values().all(Vcpu::is_complete)
+    }
+
     /// Ends what is open, and hands back the canvas.
     pub(super) fn finish(mut self) -> io::Result<C> {
         for vcpu in self.vcpus.values_mut() {
@@ -174,7 +184,7 @@ impl<C: Canvas> Picture<C> {
 
     /// A counter's value, or an instant.
     fn note(&mut self, seen: Seen<'_>, track: Track) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
+        let Seen { subject, shown, .. } = seen;
         if !shown {
             return Ok(());
         }
@@ -185,7 +195,7 @@ impl<C: Canvas> Picture<C> {
             self.canvas.know(track, counter.name.as_str())?;
             return self.canvas.canvas.count(track, subject.event.time, counter.value);
         }
-        self.canvas.instant(Mark { track, name: name(&subject.event.payload), subject, flow: Flow::None })
+        self.canvas.instant(Mark { track, name: name(&subject.event.payload), seen, flow: Flow::None })
     }
 
     fn counter(&mut self, name: &str) -> Option<u16> {

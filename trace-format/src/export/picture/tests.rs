@@ -41,7 +41,7 @@ impl Lines {
             Flow::From { .. } => format!(" -> {}", flows.join(" ")),
             Flow::To { .. } => format!(" <- {}", flows.join(" ")),
         };
-        let time = mark.subject.event.time;
+        let time = mark.seen.subject.event.time;
         self.lines.push(format!("{time} {:?} {what}{}{arrow}", mark.track, mark.name));
     }
 }
@@ -56,7 +56,7 @@ impl Canvas for Lines {
     }
 
     fn begin(&mut self, mark: &Mark<'_>) -> io::Result<()> {
-        let time = mark.subject.event.time;
+        let time = mark.seen.subject.event.time;
         self.at(mark.track, time).open.push(time);
         self.mark("+", mark);
         Ok(())
@@ -70,7 +70,7 @@ impl Canvas for Lines {
     }
 
     fn instant(&mut self, mark: &Mark<'_>) -> io::Result<()> {
-        self.at(mark.track, mark.subject.event.time);
+        self.at(mark.track, mark.seen.subject.event.time);
         self.mark("", mark);
         Ok(())
     }
@@ -88,7 +88,7 @@ fn draw(events: &[Event], shown: impl Fn(&Event) -> bool) -> Lines {
     let mut picture = Picture::new(Lines::default(), 0);
     for (number, event) in (0..).zip(events) {
         let subject = Subject { number, event, header: &header };
-        picture.add(Seen { subject, shown: shown(event) }).unwrap();
+        picture.add(Seen { subject, shown: shown(event), said: &[] }).unwrap();
         assert!(picture.counters.len() <= MAX_COUNTERS);
     }
     let lines = picture.finish().unwrap();
@@ -295,5 +295,27 @@ proptest! {
         prop_assert_eq!(all.lines.iter().filter(|line| line.contains("+hlt")).count(), exits);
         let number = |event: &Event| events.iter().position(|e| std::ptr::eq(e, event)).unwrap();
         draw(&events, |event| shown[number(event)]);
+    }
+
+    #[test]
+    fn once_all_that_was_shown_has_ended_nothing_more_is_drawn(
+        events in prop::collection::vec((0_u64..20, 0_u8..4, payload()), 0..200), to in 0_u64..500
+    ) {
+        let mut time = 0;
+        let events: Vec<Event> = events.into_iter().map(|(step, vcpu, payload)| {
+            time += step;
+            at(time, vcpu, payload)
+        }).collect();
+        let header = Header::default();
+        let mut picture = Picture::new(Lines::default(), 0);
+        for (number, event) in (0..).zip(&events) {
+            if event.time > to && picture.is_complete() {
+                break;
+            }
+            let subject = Subject { number, event, header: &header };
+            picture.add(Seen { subject, shown: event.time <= to, said: &[] }).unwrap();
+        }
+        let all = draw(&events, |event| event.time <= to);
+        prop_assert_eq!(picture.finish().unwrap().lines, all.lines);
     }
 }

@@ -6,7 +6,6 @@ use super::lanes::{Lanes, Open};
 use super::rate::Rate;
 use super::{Canvas, Flow, Mark, Seen, Track, Tracks, ipi_name, is_acknowledged, name, trap_name};
 use crate::event::{DeliveryMode, Exit, Ipi, IpiAccepted, Irq, IrqSource, Trap, TrapReturn, VcpuState};
-use crate::filter::Subject;
 
 /// Handlers that interrupt each other more often than this have not really done so.
 const MAX_NESTED: usize = 16;
@@ -105,7 +104,7 @@ impl Vcpu {
         seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
+        let Seen { subject, shown, .. } = seen;
         let time = subject.event.time;
         self.cut(time, canvas)?;
         if !shown {
@@ -115,7 +114,7 @@ impl Vcpu {
             canvas.count(Track::Rate(self.number), time, rate)?;
         }
         self.handled = Some(time.saturating_add(exit.handling_ns));
-        canvas.begin(self.mark(subject))
+        canvas.begin(self.mark(seen))
     }
 
     pub(super) fn trap<C: Canvas>(
@@ -124,7 +123,7 @@ impl Vcpu {
         seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
+        let Seen { subject, shown, .. } = seen;
         let time = subject.event.time;
         self.cut(time, canvas)?;
         // Whoever is left, so is what interrupted them.
@@ -137,7 +136,7 @@ impl Vcpu {
         if !shown {
             return Ok(());
         }
-        canvas.begin(Mark { name: trap_name(subject), ..self.mark(subject) })
+        canvas.begin(Mark { name: trap_name(subject), ..self.mark(seen) })
     }
 
     /// Whether the return was that of a handler that is known to run.
@@ -175,7 +174,7 @@ impl Vcpu {
         seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
+        let Seen { subject, shown, .. } = seen;
         let track = Track::State(self.number);
         if std::mem::take(&mut self.in_state) {
             canvas.end(track, subject.event.time, None)?;
@@ -183,7 +182,7 @@ impl Vcpu {
         if !shown {
             return Ok(());
         }
-        let mark = Mark { track, ..self.mark(subject) };
+        let mark = Mark { track, ..self.mark(seen) };
         if matches!(state, VcpuState::Stopped { .. }) {
             return canvas.instant(mark);
         }
@@ -197,7 +196,7 @@ impl Vcpu {
         seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
+        let Seen { subject, shown, .. } = seen;
         let key = Sending { id: ipi.id, mode: ipi.mode, shown };
         let (lane, before) = self.sent.begin(key, subject.event.time, ipi.targets);
         let track = Track::Sent(self.number, lane);
@@ -206,7 +205,7 @@ impl Vcpu {
             return Ok(());
         }
         let flow = Flow::From { ipi: ipi.id, targets: ipi.targets };
-        canvas.begin(Mark { track, name: ipi_name(ipi).into(), subject, flow })?;
+        canvas.begin(Mark { track, name: ipi_name(ipi).into(), seen, flow })?;
         if ipi.targets == 0 {
             self.heard_of(ipi.id, self.number, subject.event.time, true, canvas)?;
         }
@@ -249,17 +248,16 @@ impl Vcpu {
         seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
-        if !shown {
+        if !seen.shown {
             return Ok(());
         }
         let flow = Flow::To { ipi: accepted.id, target: self.number };
         if let Some(mode) = mode.filter(|mode| !is_acknowledged(*mode)) {
             let name = format!("ipi {}", mode.name()).into();
-            return canvas.instant(Mark { name, flow, ..self.mark(subject) });
+            return canvas.instant(Mark { name, flow, ..self.mark(seen) });
         }
         let name = format!("ipi {:#x} from cpu{}", accepted.vector, accepted.sender);
-        self.interrupted(Interrupt::Ipi(accepted.id), name, flow, subject, canvas)
+        self.interrupted(Interrupt::Ipi(accepted.id), name, flow, seen, canvas)
     }
 
     pub(super) fn irq<C: Canvas>(
@@ -268,12 +266,11 @@ impl Vcpu {
         seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let Seen { subject, shown } = seen;
-        if !shown {
+        if !seen.shown {
             return Ok(());
         }
         let name = format!("{} {:#x}", irq.source, irq.vector);
-        self.interrupted(Interrupt::Irq(irq.source, irq.vector), name, Flow::None, subject, canvas)
+        self.interrupted(Interrupt::Irq(irq.source, irq.vector), name, Flow::None, seen, canvas)
     }
 
     fn interrupted<C: Canvas>(
@@ -281,15 +278,15 @@ impl Vcpu {
         key: Interrupt,
         name: String,
         flow: Flow,
-        subject: Subject<'_>,
+        seen: Seen<'_>,
         canvas: &mut Tracks<C>,
     ) -> io::Result<()> {
-        let (lane, before) = self.taken.begin(key, subject.event.time, 0);
+        let (lane, before) = self.taken.begin(key, seen.subject.event.time, 0);
         let track = Track::Taken(self.number, lane);
         if let Some(open) = before {
             canvas.end(track, open.last, NOT_ACKNOWLEDGED)?;
         }
-        canvas.begin(Mark { track, name: name.into(), subject, flow })
+        canvas.begin(Mark { track, name: name.into(), seen, flow })
     }
 
     /// Whether the interrupt that is acknowledged was shown.
@@ -302,6 +299,15 @@ impl Vcpu {
         let Some(lane) = self.taken.end(&key) else { return Ok(false) };
         canvas.end(Track::Taken(self.number, lane), time, None)?;
         Ok(true)
+    }
+
+    /// Whether nothing that was shown is open.
+    pub(super) fn is_complete(&self) -> bool {
+        self.handled.is_none()
+            && !self.in_state
+            && !self.handlers.iter().any(|handler| handler.shown)
+            && !self.sent.iter().any(|open| open.key.shown)
+            && self.taken.iter().next().is_none()
     }
 
     /// The last event of the trace was at `time`.
@@ -325,9 +331,9 @@ impl Vcpu {
         Ok(())
     }
 
-    fn mark<'a>(&self, subject: Subject<'a>) -> Mark<'a> {
+    fn mark<'a>(&self, seen: Seen<'a>) -> Mark<'a> {
         let track = Track::Vcpu(self.number);
-        Mark { track, name: name(&subject.event.payload), subject, flow: Flow::None }
+        Mark { track, name: name(&seen.subject.event.payload), seen, flow: Flow::None }
     }
 }
 

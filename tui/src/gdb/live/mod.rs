@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crossbeam_channel::{Receiver, Select, never};
 use trace_format::event::Actor;
-use vmm_lite::{Activity, Control, MachineState, WatchAccess};
+use vmm_lite::{Activity, Control, MachineState, Syscalls, WatchAccess};
 
 use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
 use super::registers::{Register, RegisterFile};
@@ -65,6 +65,11 @@ impl Live {
         };
         self.points.iter().find(here).map(|point| point.kind == PointKind::Hardware)
     }
+}
+
+/// GDB catches all system calls by naming none.
+fn syscalls(numbers: Vec<u64>) -> Syscalls {
+    if numbers.is_empty() { Syscalls::All } else { Syscalls::Numbers(numbers) }
 }
 
 /// A point as the engine has it. Those that GDB sets count in every address space.
@@ -193,10 +198,7 @@ impl Debuggee for Live {
     }
 
     fn catch_syscalls(&mut self, numbers: Option<Vec<u64>>) -> Result<(), Failure> {
-        match numbers {
-            Some(_) => Err(Failure::new("system calls of a running guest cannot be caught yet")),
-            None => Ok(()),
-        }
+        Ok(self.control.stop_at_events(None, numbers.map(syscalls))?)
     }
 
     fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {

@@ -127,6 +127,9 @@ impl Live {
         if let Some((address, access)) = outcome.watched {
             return stopped(Cause::Watchpoint { kind: watched(access), address });
         }
+        if let Some(met) = outcome.met {
+            return stopped(self.cause(met));
+        }
         if outcome.halted {
             self.moving = Some(self.wake(steps)?);
             return Ok(Progress::Waiting);
@@ -196,7 +199,11 @@ impl Live {
     /// The next stop that the engine has told of.
     fn take_stop(&self) -> Option<Stop> {
         let vmm_lite::Stop { vcpu, cause } = self.stops.try_recv().ok()?;
-        let cause = match cause {
+        Some(Stop { vcpu, cause: self.cause(cause) })
+    }
+
+    fn cause(&self, cause: StopCause) -> Cause {
+        match cause {
             StopCause::Paused { by: Actor::Gdb } => Cause::Interrupted,
             StopCause::Paused { by } => Cause::Paused { by },
             StopCause::Breakpoint { address } => {
@@ -208,8 +215,7 @@ impl Live {
             StopCause::SyscallReturn { number } => Cause::SyscallReturn { number },
             StopCause::Ending { why } => Cause::Ending { why },
             StopCause::Ended { why } => Cause::Ended { why },
-        };
-        Some(Stop { vcpu, cause })
+        }
     }
 }
 

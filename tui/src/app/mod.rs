@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Size;
-use trace_format::event::MACHINE;
+use trace_format::event::{Actor, MACHINE};
 use trace_format::{Event, Reader};
 
 use crate::guest::Machine;
@@ -229,6 +229,10 @@ impl App {
     pub fn set_machine(&mut self, machine: Option<Machine>) -> bool {
         let new = self.machine != machine;
         self.machine = machine;
+        if new && self.machine == Some(Machine::Paused { by: Actor::Gdb }) {
+            // Where GDB has stopped it is what is to be seen.
+            self.follow = true;
+        }
         if new {
             self.stop_typing_to_nobody();
         }

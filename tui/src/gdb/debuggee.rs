@@ -214,6 +214,7 @@ pub(crate) enum Cause {
     #[allow(missing_docs)]
     SyscallReturn { number: u64 },
     /// There is nothing more in this direction.
+    #[allow(dead_code, reason = "for recorded guests")]
     EndOfTrace(Direction),
     /// The machine is about to end; it does when it is resumed.
     #[allow(missing_docs)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trace_format::event::{Event, MACHINE, Payload, StopReason, VcpuState};
+use trace_format::event::{Debugger, Event, MACHINE, Payload, StopReason, VcpuState};
 use trace_format::header::Header;
 
 use super::activity::Activity;
@@ -24,6 +24,8 @@ pub struct Summary {
     pub lost: u64,
     /// How the run ended.
     pub ended: Option<StopReason>,
+    /// Where a debugger's last stop was, if the guest has not run since: the vCPU and gva.
+    pub stop: Option<(u8, u64)>,
     /// Exits, traps, IPIs.
     pub statistics: Statistics,
     /// When which vCPU was busy.
@@ -47,6 +49,7 @@ impl Summary {
             last_time: 0,
             lost: 0,
             ended: None,
+            stop: None,
             statistics: Statistics::default(),
             activity: Activity::new(header.vcpus),
             console: Console::new(),
@@ -77,6 +80,12 @@ impl Summary {
             Payload::State(VcpuState::Stopped { why }) if event.vcpu == MACHINE => {
                 self.ended = Some(why.clone());
             }
+            Payload::State(VcpuState::Running) if event.vcpu == MACHINE => self.stop = None,
+            Payload::Debugger(
+                Debugger::BreakpointHit { address: rip, .. }
+                | Debugger::WatchpointHit { rip, .. }
+                | Debugger::Stepped { to: rip, .. },
+            ) => self.stop = Some((event.vcpu, *rip)),
             _ => {}
         }
     }

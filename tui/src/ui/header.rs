@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
-use trace_format::event::StopReason;
+use trace_format::event::{Actor, StopReason};
 
 use super::text;
 use crate::app::App;
@@ -82,11 +82,21 @@ fn state(app: &App) -> (String, Style) {
             (format!("reading, {}", text::percent(known as f64 / len as f64)), theme.warning())
         }
         (Some(Machine::Running), _) => ("running".into(), theme.good()),
+        (Some(Machine::Paused { by: Actor::Gdb }), _) => (stopped_by_gdb(app), theme.warning()),
         (Some(Machine::Paused { by }), _) => (format!("paused by {}", by.name()), theme.warning()),
         (Some(Machine::Stopped { why }), _) | (None, Some(why)) => ended(why),
         (None, None) if app.reader().is_finished() => ("ended without a reason".into(), theme.warning()),
         (None, None) if app.follows() => ("growing".into(), theme.good()),
         (None, None) => ("unfinished".into(), theme.warning()),
+    }
+}
+
+/// Where GDB has stopped the guest, if at something.
+fn stopped_by_gdb(app: &App) -> String {
+    let Some((vcpu, address)) = app.summary().stop else { return "stopped by GDB".into() };
+    match app.header().symbolize(address) {
+        Some((name, offset)) => format!("stopped by GDB at cpu{vcpu} {}+{offset:#x}", text::escape(name)),
+        None => format!("stopped by GDB at cpu{vcpu} {address:#x}"),
     }
 }
 

@@ -177,6 +177,18 @@ fn keys_reach_the_guest_only_when_there_is_one() {
 }
 
 #[test]
+fn who_stopped_the_guest_is_said_and_the_cursor_goes_there() {
+    let mut app = app();
+    app.resize(SIZES[1]);
+    press(&mut app, "g");
+    assert_eq!(app.cursor(), 0);
+    app.set_machine(Some(Machine::Paused { by: trace_format::event::Actor::Gdb }));
+    app.read_all();
+    assert_eq!(app.cursor(), app.known() - 1);
+    assert!(snapshot(&mut app, SIZES[1]).contains("stopped by GDB"));
+}
+
+#[test]
 fn what_is_not_seen_is_said() {
     let mut app =
         App::new(synthetic::not_all_seen().expect("a trace in memory is readable"), Settings::plain());

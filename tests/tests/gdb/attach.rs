@@ -1,0 +1,97 @@
+//! Coming and going.
+
+use crate::{Vmscope, client::Gdb, gdb_or_skip};
+
+/// So many rounds are not over before somebody ends them.
+const ENDLESS: [&str; 2] = ["--append", "rounds=1000000"];
+
+#[test]
+fn core_a_look_around() {
+    if !gdb_or_skip("core_a_look_around") {
+        return;
+    }
+    let vmscope = Vmscope::start("tlb-shootdown", &["--wait"]);
+    let said = vmscope.gdb(&[
+        "info threads",
+        "info registers rip cr0 cs_attr gs_base",
+        "p $sp",
+        "x/i $pc",
+        "info mem",
+        "monitor help",
+        "p $xmm0",
+        "detach",
+    ]);
+    for wanted in [
+        "* 1    Thread 1 \"cpu0\" (running, ring 0, _start+0x0) _start () at ",
+        "  4    Thread 4 \"cpu3\" (waiting for SIPI) ",
+        "cr0            0x",
+        "=> 0x",
+        "0x0100000000000000 rw",
+        "why the last request was refused",
+        "[Inferior 1 (Remote target) detached]",
+    ] {
+        assert!(said.contains(wanted), "{wanted:?} is not in\n{said}");
+    }
+    assert!(!said.contains("warning"), "{said}");
+    vmscope.finish_well();
+}
+
+#[test]
+fn core_ten_times() {
+    if !gdb_or_skip("core_ten_times") {
+        return;
+    }
+    let vmscope = Vmscope::start("tlb-shootdown", &ENDLESS);
+    for time in 0..10 {
+        let said = vmscope.gdb(&["break on_shootdown", "continue", "bt 1", "stepi", "detach"]);
+        assert!(said.contains("hit Breakpoint 1, on_shootdown"), "{time}: {said}");
+        assert!(said.contains("detached"), "{time}: {said}");
+    }
+    let said = vmscope.gdb(&["kill"]);
+    assert!(said.contains("killed"), "{said}");
+    let (last, status) = vmscope.finish();
+    assert!(status.success() && last.contains("ended by gdb"), "{last}");
+}
+
+#[test]
+fn ctrl_c_also_when_every_vcpu_sleeps() {
+    if !gdb_or_skip("ctrl_c_also_when_every_vcpu_sleeps") {
+        return;
+    }
+    let vmscope = Vmscope::start("tlb-shootdown", &ENDLESS);
+    let mut gdb = Gdb::attach(&vmscope);
+    for _ in 0..5 {
+        gdb.tell("-exec-continue");
+        gdb.expect("*running");
+        gdb.tell("-exec-interrupt --all");
+        let stopped = gdb.expect("*stopped");
+        assert!(stopped.contains("SIGINT"), "{stopped}");
+    }
+    gdb.tell("-target-detach");
+    gdb.expect("^done");
+    // Whoever comes next is served as well.
+    assert!(vmscope.gdb(&["kill"]).contains("killed"));
+    vmscope.finish();
+}
+
+#[test]
+fn a_second_client_hears_why_it_is_refused() {
+    if !gdb_or_skip("a_second_client_hears_why_it_is_refused") {
+        return;
+    }
+    let vmscope = Vmscope::start("tlb-shootdown", &ENDLESS);
+    let mut first = Gdb::attach(&vmscope);
+    let second = vmscope.gdb(&["info threads"]);
+    assert!(second.contains("another debugger is attached to this guest"), "{second}");
+    assert!(!second.contains("Thread"), "{second}");
+    // The first has not noticed.
+    first.tell("-break-insert on_shootdown");
+    first.expect("^done");
+    first.tell("-exec-continue");
+    let stopped = first.expect("*stopped");
+    assert!(stopped.contains("breakpoint-hit"), "{stopped}");
+    drop(first);
+    // It is gone without a word, and the guest is the next one's.
+    assert!(vmscope.gdb(&["kill"]).contains("killed"));
+    vmscope.finish();
+}

@@ -180,7 +180,7 @@ fn keys_reach_the_guest_only_when_there_is_one() {
 fn who_stopped_the_guest_is_said_and_the_cursor_goes_there() {
     let mut app = app();
     app.resize(SIZES[1]);
-    press(&mut app, "g");
+    app.select(0);
     assert_eq!(app.cursor(), 0);
     app.set_machine(Some(Machine::Paused { by: trace_format::event::Actor::Gdb }));
     app.read_all();

@@ -145,7 +145,7 @@ impl<'d> Session<'d> {
             // It does not move, but may end all the same: another user can end it.
             State::Asking => match self.target.debuggee.poll() {
                 Progress::Stopped(stop) if matches!(stop.cause, Cause::Ended { .. }) => {
-                    self.ended = Some(stop)
+                    self.ended = Some(stop);
                 }
                 Progress::Busy | Progress::Waiting | Progress::Stopped(_) => {}
             },

@@ -222,6 +222,34 @@ pub enum Error {
         /// What the walk found.
         why: &'static str,
     },
+    /// A selector that cannot be loaded into a segment register.
+    #[error("cannot load selector {selector:#x} into {register}: {why}")]
+    Selector {
+        /// The register's name.
+        register: &'static str,
+        /// The selector.
+        selector: u16,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A value that a register does not take.
+    #[error("{register} does not take {value:#x}: {why}")]
+    RegisterValue {
+        /// The register's name.
+        register: &'static str,
+        /// The value.
+        value: u64,
+        /// What it takes.
+        why: &'static str,
+    },
+    /// A model-specific register that cannot be set.
+    #[error("MSR {index:#x} does not take {value:#x}, or this host has no such register")]
+    MsrValue {
+        /// Its number.
+        index: u32,
+        /// The value.
+        value: u64,
+    },
     /// A vCPU number that the machine does not have.
     #[error("there is no vCPU {vcpu}: the machine has {count}")]
     NoSuchVcpu {

@@ -3,9 +3,9 @@
 use kvm_bindings::{
     KVM_CAP_SET_GUEST_DEBUG2, KVM_CAP_SPLIT_IRQCHIP, KVM_GUESTDBG_BLOCKIRQ, KVM_IRQ_ROUTING_IRQCHIP,
     KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
-    KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_UNINITIALIZED, KVM_PIT_SPEAKER_DUMMY,
-    KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
-    kvm_irqchip, kvm_mp_state, kvm_msi, kvm_pit_config,
+    KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED,
+    KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
+    kvm_irq_routing_msi, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_msi, kvm_pit_config,
 };
 use kvm_ioctls::{Cap, MsrFilterDefaultAction};
 
@@ -15,7 +15,7 @@ use super::vcpu::Vcpu;
 use super::vm::VmFd;
 use crate::config::Irqchip;
 use crate::error::{Error, Result};
-use crate::irq::{IOAPIC_PINS, MsiMessage, isa_line_to_pin};
+use crate::irq::{Controllers, IOAPIC_PINS, MsiMessage, PicState, Redirection, isa_line_to_pin};
 
 /// What a vCPU does whose local APIC KVM plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,14 +139,51 @@ impl VmFd {
     fn set_level_lines(&self, levels: u16) -> Result<()> {
         let [master, slave] = levels.to_le_bytes();
         for (chip_id, levels) in [(KVM_IRQCHIP_PIC_MASTER, master), (KVM_IRQCHIP_PIC_SLAVE, slave)] {
-            let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
-            self.fd.get_irqchip(&mut chip).map_err(|e| Error::kvm("KVM_GET_IRQCHIP", e))?;
+            let mut chip = self.chip(chip_id)?;
             // SAFETY: the id says that `pic` is the active member; it is plain data.
             let pic = unsafe { &mut chip.chip.pic };
             pic.elcr = levels & pic.elcr_mask;
             self.fd.set_irqchip(&chip).map_err(|e| Error::kvm("KVM_SET_IRQCHIP", e))?;
         }
         Ok(())
+    }
+
+    /// What KVM's IOAPIC and 8259s have in their registers.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn controllers(&self) -> Result<Controllers> {
+        let ioapic = self.chip(KVM_IRQCHIP_IOAPIC)?;
+        // SAFETY: the id says that `ioapic` is the active member; it is plain data.
+        let ioapic = unsafe { ioapic.chip.ioapic };
+        let pins = (0..IOAPIC_PINS).zip(ioapic.redirtbl).map(|(pin, entry)| Redirection {
+            pin,
+            // SAFETY: both members of the union are plain data of the same 8 bytes.
+            raw: unsafe { entry.bits },
+            asserted: ioapic.irr & 1 << pin != 0,
+        });
+        let pic = |id| {
+            let chip = self.chip(id)?;
+            // SAFETY: the id says that `pic` is the active member; it is plain data.
+            let pic = unsafe { chip.chip.pic };
+            Ok(PicState {
+                vector: pic.irq_base,
+                requests: pic.irr,
+                in_service: pic.isr,
+                mask: pic.imr,
+                level: pic.elcr,
+            })
+        };
+        Ok(Controllers {
+            ioapic: pins.collect(),
+            pics: [pic(KVM_IRQCHIP_PIC_MASTER)?, pic(KVM_IRQCHIP_PIC_SLAVE)?],
+        })
+    }
+
+    fn chip(&self, chip_id: u32) -> Result<kvm_irqchip> {
+        let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
+        self.fd.get_irqchip(&mut chip).map_err(|e| Error::kvm("KVM_GET_IRQCHIP", e))?;
+        Ok(chip)
     }
 
     fn set_routes(&self, routes: &[kvm_irq_routing_entry]) -> Result<()> {
@@ -156,7 +193,27 @@ impl VmFd {
     }
 }
 
+/// The registers of a local APIC that KVM plays.
+pub(crate) struct ApicPage(kvm_lapic_state);
+
+impl ApicPage {
+    /// The register whose offset in the page is 16 times `index`.
+    pub(crate) fn register(&self, index: u8) -> u32 {
+        let start = 16 * usize::from(index);
+        let bytes = self.0.regs.get(start..start + 4).unwrap_or_default();
+        bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(byte.cast_unsigned()))
+    }
+}
+
 impl Vcpu {
+    /// The registers of the local APIC that KVM plays.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn apic_page(&self) -> Result<ApicPage> {
+        self.fd.get_lapic().map(ApicPage).map_err(|e| Error::kvm("KVM_GET_LAPIC", e))
+    }
+
     /// What a vCPU does whose local APIC KVM plays, as of the last exit.
     ///
     /// # Errors
@@ -168,6 +225,15 @@ impl Vcpu {
             KVM_MP_STATE_HALTED => RunState::Halted,
             _ => RunState::Runnable,
         })
+    }
+
+    /// Ends the `HLT` of a vCPU whose local APIC KVM plays.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn wake(&self) -> Result<()> {
+        let state = kvm_mp_state { mp_state: KVM_MP_STATE_RUNNABLE };
+        self.fd.set_mp_state(state).map_err(|e| Error::kvm("KVM_SET_MP_STATE", e))
     }
 
     /// Halts a vCPU whose local APIC KVM plays, as `HLT` does.

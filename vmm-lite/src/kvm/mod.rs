@@ -16,6 +16,7 @@ mod msr_filter;
 mod segment;
 mod vcpu;
 mod vm;
+mod xsave;
 
 pub(crate) use debug::{DebugControl, HARDWARE_BREAKPOINTS, HardwareBreakpoint};
 pub(crate) use event::{Event, Exception};
@@ -29,3 +30,4 @@ pub(crate) use msr_filter::{IA32_KERNEL_GS_BASE, IA32_LSTAR, IA32_SFMASK, IA32_S
 pub(crate) use segment::{code_segment, data_segment, segment_from_descriptor};
 pub(crate) use vcpu::{Left, Vcpu};
 pub(crate) use vm::VmFd;
+pub use xsave::FloatingPoint;

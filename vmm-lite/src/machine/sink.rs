@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Machine;
 use crate::devices::PortBus;
 use crate::error::Result;
-use crate::irq::MsiMessage;
+use crate::irq::{Controllers, MsiMessage};
 use crate::kvm::VmFd;
 
 /// Passes on what the shared controllers have to say.
@@ -19,6 +19,14 @@ pub(crate) trait Sink: Debug + Send + Sync {
     /// # Errors
     /// When KVM refuses an interrupt.
     fn deliver(&self, machine: &Machine, bus: &mut PortBus) -> Result<()>;
+
+    /// What is in the registers of the shared controllers.
+    ///
+    /// # Errors
+    /// When KVM plays them and does not tell.
+    fn controllers(&self, bus: &PortBus) -> Result<Controllers> {
+        Ok(Controllers { ioapic: bus.chips.ioapic.redirections().collect(), pics: bus.chips.pic.state() })
+    }
 }
 
 /// To the monitor's own local APICs.
@@ -73,5 +81,9 @@ impl Sink for KernelLines {
             self.vm.set_line(change.line, change.asserted)?;
         }
         Ok(())
+    }
+
+    fn controllers(&self, _bus: &PortBus) -> Result<Controllers> {
+        self.vm.controllers()
     }
 }

@@ -10,7 +10,9 @@ mod inject;
 mod local_apic;
 mod mmio;
 mod request;
+mod segments;
 mod startup;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +25,7 @@ use trace_format::event::{self, Actor, AddressSpace, Debugger, ExitReason, Paylo
 pub(crate) use console::Console;
 pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
 pub(crate) use request::Request;
+pub use segments::Segment;
 
 use crate::error::Result;
 use crate::kvm::{Exit, Left, Vcpu};

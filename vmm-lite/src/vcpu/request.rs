@@ -6,7 +6,7 @@ use super::{Activity, VcpuThread, cause_of};
 use crate::control::StepOutcome;
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
-use crate::machine::{MachineState, WatchAccess};
+use crate::machine::{Machine, MachineState, WatchAccess};
 use crate::probe::{Context, Probes, Stepped, Watch};
 use crate::recorder::Tripwire;
 
@@ -22,6 +22,10 @@ const MOST_INTERRUPTIONS: usize = 3;
 impl VcpuThread {
     pub(crate) fn vcpu(&mut self) -> &mut crate::kvm::Vcpu {
         &mut self.vcpu
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// Takes over breakpoints that others have set.

@@ -296,6 +296,7 @@ fn run() -> impl Strategy<Value = Payload> {
         Just(VcpuState::Running),
         Just(VcpuState::Halted),
         actor.clone().prop_map(|by| VcpuState::Paused { by }),
+        actor.clone().prop_map(|by| VcpuState::Reset { by }),
         why.prop_map(|why| VcpuState::Stopped { why }),
     ];
     let debugger = prop_oneof![

@@ -76,6 +76,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// An image is not what the run began with.
+    #[error(
+        "cannot begin anew: {name} or a module of it has changed since the run began; start vmscope again for the new one"
+    )]
+    ImageChanged {
+        /// The image's name.
+        name: String,
+    },
     /// An image is of no known kind.
     #[error("{name} is not a guest image that vmscope knows: {looked_for}")]
     UnknownImage {
@@ -273,6 +281,12 @@ pub enum Error {
         operation: &'static str,
         /// What is missing.
         why: &'static str,
+    },
+    /// A reset failed in the middle.
+    #[error("the guest could not begin anew, and the run ends: {why}")]
+    ResetFailed {
+        /// What went wrong.
+        why: String,
     },
     /// KVM cannot go on with a guest: `KVM_EXIT_INTERNAL_ERROR`.
     #[error("KVM cannot go on with this guest {0}")]

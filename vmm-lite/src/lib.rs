@@ -4,6 +4,7 @@
 //! finishes the trace.
 
 mod bare;
+mod beginning;
 mod boot;
 pub mod calibration;
 mod config;

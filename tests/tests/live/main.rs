@@ -15,6 +15,8 @@ mod instructions;
 mod irqchip;
 mod linux;
 mod recorder;
+mod reset;
+mod state;
 mod steps;
 mod traps_off;
 mod typing;

@@ -382,7 +382,7 @@ impl<V: Visitor> Fields<'_, V> {
     fn state(&mut self, state: &VcpuState) -> Result<(), V::Error> {
         self.put("state", state.name())?;
         match state {
-            VcpuState::Paused { by } => self.by(*by),
+            VcpuState::Paused { by } | VcpuState::Reset { by } => self.by(*by),
             VcpuState::Stopped { why } => {
                 self.text("why", why)?;
                 match why {

@@ -241,6 +241,7 @@ fn ipi(ipi: &Ipi, f: &mut Formatter<'_>) -> fmt::Result {
 fn state(state: &VcpuState, f: &mut Formatter<'_>) -> fmt::Result {
     match state {
         VcpuState::Paused { by } => write!(f, "paused by {}", by.name()),
+        VcpuState::Reset { by } => write!(f, "reset by {}", by.name()),
         VcpuState::Stopped { why } => write!(f, "stopped: {why}"),
         _ => f.write_str(state.name()),
     }
@@ -301,6 +302,7 @@ impl VcpuState {
             Self::Running => "running",
             Self::Halted => "halted",
             Self::Paused { .. } => "paused",
+            Self::Reset { .. } => "reset",
             Self::Stopped { .. } => "stopped",
         }
     }

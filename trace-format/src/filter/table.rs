@@ -120,7 +120,7 @@ const OUTCOMES: Names = Names::Choice(
 );
 const ACCESSES: Names = Names::Choice(&["read", "write", "execute"], &[]);
 const STATES: Names =
-    Names::Choice(&["created", "waiting-for-sipi", "running", "halted", "paused", "stopped"], &[]);
+    Names::Choice(&["created", "waiting-for-sipi", "running", "halted", "paused", "reset", "stopped"], &[]);
 const STOPS: Names = Names::Choice(
     &["guest-exit", "reset", "power-off", "triple-fault", "deadlock", "host-error", "timeout", "ended"],
     &[],
@@ -1285,6 +1285,7 @@ const fn state(state: &VcpuState) -> &'static str {
         VcpuState::Running => "running",
         VcpuState::Halted => "halted",
         VcpuState::Paused { .. } => "paused",
+        VcpuState::Reset { .. } => "reset",
         VcpuState::Stopped { .. } => "stopped",
     }
 }

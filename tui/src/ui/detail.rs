@@ -331,6 +331,7 @@ fn state(state: &VcpuState) -> String {
         VcpuState::Running => "runs".into(),
         VcpuState::Halted => "halted: waits for an interrupt".into(),
         VcpuState::Paused { by } => format!("paused by {}", by.name()),
+        VcpuState::Reset { by } => format!("reset by {}: begins anew", by.name()),
         VcpuState::Stopped { why } => format!("stopped: {why}"),
     }
 }

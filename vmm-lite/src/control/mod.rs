@@ -6,6 +6,7 @@
 mod memory;
 mod motion;
 mod points;
+mod reset;
 mod state;
 
 use std::sync::Arc;

@@ -1,11 +1,14 @@
 //! KVM's own interrupt controllers (Documentation/virt/kvm/api.rst, 4.24 to 4.26, 4.52, 4.70 and 7.5).
 
+use std::fmt;
+
+use arrayvec::ArrayVec;
 use kvm_bindings::{
     KVM_CAP_SET_GUEST_DEBUG2, KVM_CAP_SPLIT_IRQCHIP, KVM_GUESTDBG_BLOCKIRQ, KVM_IRQ_ROUTING_IRQCHIP,
     KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
     KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED,
     KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
-    kvm_irq_routing_msi, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_msi, kvm_pit_config,
+    kvm_irq_routing_msi, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_msi, kvm_pit_config, kvm_pit_state2,
 };
 use kvm_ioctls::{Cap, MsrFilterDefaultAction};
 
@@ -148,6 +151,35 @@ impl VmFd {
         Ok(())
     }
 
+    /// Notes the state of KVM's shared controllers and its 8254, which nobody has used yet.
+    ///
+    /// # Errors
+    /// When an ioctl fails.
+    pub(crate) fn power_on_chips(&self) -> Result<PowerOnChips> {
+        let chips = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC];
+        let mut noted = ArrayVec::new();
+        for id in chips {
+            noted.push(self.chip(id)?);
+        }
+        let pit = self.fd.get_pit2().map_err(|e| Error::kvm("KVM_GET_PIT2", e))?;
+        Ok(PowerOnChips { chips: noted, pit })
+    }
+
+    /// Gives them a state that [`Self::power_on_chips`] noted.
+    ///
+    /// # Errors
+    /// When an ioctl fails.
+    pub(crate) fn restore_chips(&self, state: &PowerOnChips) -> Result<()> {
+        // KVM keeps the levels of lines apart from the chips.
+        (0..16)
+            .filter(|line| isa_line_to_pin(*line).is_some())
+            .try_for_each(|line| self.set_line(line, false))?;
+        for chip in &state.chips {
+            self.fd.set_irqchip(chip).map_err(|e| Error::kvm("KVM_SET_IRQCHIP", e))?;
+        }
+        self.fd.set_pit2(&state.pit).map_err(|e| Error::kvm("KVM_SET_PIT2", e))
+    }
+
     /// What KVM's IOAPIC and 8259s have in their registers.
     ///
     /// # Errors
@@ -190,6 +222,18 @@ impl VmFd {
         let routing = KvmIrqRouting::from_entries(routes)
             .map_err(|_| Error::os("make room for interrupt routes", libc::ENOMEM))?;
         self.fd.set_gsi_routing(&routing).map_err(|e| Error::kvm("KVM_SET_GSI_ROUTING", e))
+    }
+}
+
+/// The shared controllers that KVM plays, and its 8254, after power-on.
+pub(crate) struct PowerOnChips {
+    chips: ArrayVec<kvm_irqchip, 3>,
+    pit: kvm_pit_state2,
+}
+
+impl fmt::Debug for PowerOnChips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PowerOnChips").finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use trace_format::Header;
 use trace_format::event::MACHINE;
 
 use super::{Machine, MachineState, Parts, Sink, VcpuShared};
+use crate::beginning::Beginning;
 use crate::calibration::{BreakpointStop, Calibration, Instructions, SyscallEntry};
 use crate::devices::{MemorySizes, MmioBus, PortBus};
 use crate::firmware::configuration;
@@ -36,6 +37,7 @@ pub(super) fn machine(sink: Box<dyn Sink>, mmio: MmioBus) -> Machine {
     Machine::new(Parts {
         header: Header::default(),
         memory: Memory::new(1 << 20).unwrap(),
+        beginning: Beginning::of("hello"),
         clock,
         state: MachineState::Running,
         probes: Arc::new(probe::Shared::new(calibration, TrapSelection::NONE, 40, false, false, false)),

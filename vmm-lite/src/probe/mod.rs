@@ -24,7 +24,7 @@ mod traps;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use kvm_bindings::kvm_sregs;
@@ -107,6 +107,12 @@ impl Shared {
             looked_ns: AtomicU64::new(0),
             bounce_handler: AtomicU64::new(0),
         }
+    }
+
+    /// Forgets where the guest's handlers are, and every breakpoint that is in its memory. What users want stays wanted.
+    pub(crate) fn begin_anew(&self) {
+        self.breakpoints.begin_anew();
+        self.bounce_handler.store(0, Ordering::Relaxed);
     }
 
     /// How a vCPU with these registers translates.

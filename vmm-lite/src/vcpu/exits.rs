@@ -438,6 +438,12 @@ impl VcpuThread {
         if !machine.run.hold_others(self.number, || machine.notify_all()) {
             return Ok(()); // the run has ended
         }
+        if self.is_of_another_life() {
+            // The machine has begun anew, and the instruction is gone.
+            machine.run.release_others();
+            machine.notify_all();
+            return Ok(());
+        }
         let from = self.vcpu.rip();
         let left = match self.interruptibly(now, Probes::step_natively) {
             Some(Ok(Stepped::Exit(exit))) => {

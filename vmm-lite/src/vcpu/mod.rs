@@ -10,6 +10,7 @@ mod inject;
 mod local_apic;
 mod mmio;
 mod request;
+mod reset;
 mod segments;
 mod startup;
 mod state;
@@ -19,7 +20,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use crossbeam_channel::Receiver;
-use kvm_bindings::{kvm_regs, kvm_sregs};
 use trace_format::event::{self, Actor, AddressSpace, Debugger, ExitReason, Payload, StopReason, VcpuState};
 
 pub(crate) use console::Console;
@@ -28,7 +28,7 @@ pub(crate) use request::Request;
 pub use segments::Segment;
 
 use crate::error::Result;
-use crate::kvm::{Exit, Left, Vcpu};
+use crate::kvm::{Exit, Left, PowerOn, Vcpu};
 use crate::machine::{Machine, Order, StopCause, lock};
 use crate::probe::{Context, Probes};
 use crate::recorder::{Lane, Met, Timing};
@@ -42,6 +42,13 @@ pub enum Activity {
     Halted,
     /// Waits for INIT or a start-up IPI.
     WaitingForSipi,
+}
+
+impl Activity {
+    /// What vCPU `number` does after power-on.
+    pub(crate) const fn first(number: u8) -> Self {
+        if number == 0 { Self::Running } else { Self::WaitingForSipi }
+    }
 }
 
 /// The thread's state.
@@ -72,8 +79,10 @@ pub(crate) struct VcpuThread {
     cr8: u64,
     /// The local APIC's page.
     apic_page: Option<u64>,
-    /// Registers after reset, for INIT.
-    reset: (kvm_regs, kvm_sregs),
+    /// As it was after power-on, for INIT and for when the machine begins anew.
+    power_on: PowerOn,
+    /// How often the machine had begun anew when this vCPU did.
+    life: u64,
 }
 
 /// What the end of a vCPU's thread means to the others, even if it ends by a panic.
@@ -106,11 +115,10 @@ pub(crate) enum Next {
 impl VcpuThread {
     pub(crate) fn new(
         mut vcpu: Vcpu,
-        reset: (kvm_regs, kvm_sregs),
+        power_on: PowerOn,
         machine: Arc<Machine>,
         requests: Receiver<Request>,
         lane: Lane,
-        activity: Activity,
     ) -> Self {
         let number = vcpu.number();
         let shared = Arc::clone(&machine.probes);
@@ -133,14 +141,15 @@ impl VcpuThread {
             handled_ns: 0,
             unrecorded: false,
             probes: Probes::new(shared),
-            activity,
+            activity: Activity::first(number),
             generation: 0,
             parked: false,
             look: true,
             injected: None,
             cr8: 0,
             apic_page,
-            reset,
+            power_on,
+            life: 0,
         }
     }
 
@@ -178,6 +187,7 @@ impl VcpuThread {
 
     /// Everything that can keep the vCPU out of the guest.
     fn look_around(&mut self) -> Result<Next> {
+        self.keep_up_with_resets()?;
         // Whoever sends a request notifies the vCPU of it.
         while self.look
             && let Ok(request) = self.requests.try_recv()
@@ -192,6 +202,8 @@ impl VcpuThread {
                     self.park()?;
                     return Ok(Next::LookAgain);
                 }
+                // While it was parked, and after the look at the beginning.
+                Order::Run if self.is_of_another_life() => return Ok(Next::LookAgain),
                 Order::Run => {
                     self.generation = generation;
                     self.parked = false;

@@ -54,7 +54,8 @@ impl VcpuThread {
             return Err(Error::WrongState { operation, state: "has ended" });
         }
         let result = match machine.run.state() {
-            MachineState::Paused { .. } => work(self),
+            // The machine may have begun anew meanwhile.
+            MachineState::Paused { .. } => self.keep_up_with_resets().and_then(|()| work(self)),
             _ => Err(Error::WrongState { operation, state: "is not paused" }),
         };
         machine.run.release_others();

@@ -159,6 +159,11 @@ impl Lapic {
         lapic
     }
 
+    /// Power-up once more.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.config);
+    }
+
     /// What an INIT does to it: everything but the id and `IA32_APIC_BASE` is as after power-up (SDM vol. 3, 12.4.7.3).
     ///
     /// The boot processor's LINT0 is `ExtINT` and its LINT1 NMI afterwards, as PC firmware leaves them (virtual wire

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use trace_format::header::ImageFacts;
+
 use crate::boot::{BootInfo, Entry};
 use crate::config::{Config, Image, Module};
 use crate::devices::{MemorySizes, PortBus};
@@ -40,6 +42,12 @@ impl Pieces {
     /// When they are of no known kind, damaged or do not fit.
     pub(crate) fn load(&self, command_line: &str, memory: &Memory) -> Result<Loaded> {
         image::load(&self.name, &self.image, Handover { command_line, modules: &self.modules }, memory)
+    }
+
+    /// What the trace's header says of the image, if something of it stays in memory as it is.
+    pub(crate) fn facts(&self, loaded: &Loaded) -> Option<ImageFacts> {
+        let constant = loaded.constant.clone();
+        (!constant.is_empty()).then(|| ImageFacts::of(&self.image, constant))
     }
 
     /// Tells whether they are the same as at another time, within this process.

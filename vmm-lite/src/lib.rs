@@ -43,7 +43,7 @@ pub use facts::{Diagnosis, doctor};
 pub use kvm::FloatingPoint;
 pub use machine::{MachineState, Stop, StopCause, WatchAccess};
 pub use probe::TrapSelection;
-pub use recorder::{OnFull, Syscalls};
+pub use recorder::{OnFull, RecordRegisters, Syscalls};
 pub use vcpu::{Activity, Segment};
 pub use vcpu_set::VcpuSet;
 pub use vm::{Outcome, Vm};

@@ -76,6 +76,7 @@ impl Vm {
         plan.prepare(&vm, level_lines(&slots))?;
         let made = make_vcpus(&host, &vm, &config, &calibration, &plan)?;
         let beginning = Beginning::new(&config, &pieces, &loaded, made.hardware(&plan, slots));
+        let image = pieces.facts(&loaded);
         drop(pieces);
         beginning.furnish(&memory)?;
 
@@ -94,6 +95,7 @@ impl Vm {
             recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
             not_seen: not_seen(&loaded).chain(plan.not_seen()).collect(),
             symbols: loaded.symbols.clone().into(),
+            image,
         };
         let mut recorder = match &config.trace {
             Some(path) => Some(Recorder::start(path, &header, clock, config.on_full, config.followed)?),
@@ -119,6 +121,7 @@ impl Vm {
             probes: Arc::new(probe::Shared::new(
                 calibration,
                 config.traps,
+                config.registers,
                 made.physical_bits,
                 made.one_gib_pages,
                 plan.block_interrupts,

@@ -15,6 +15,7 @@ mod instructions;
 mod irqchip;
 mod linux;
 mod recorder;
+mod registers;
 mod reset;
 mod state;
 mod steps;

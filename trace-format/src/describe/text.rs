@@ -79,6 +79,17 @@ pub(super) fn payload(payload: &Payload, header: &Header, f: &mut Formatter<'_>)
         Payload::Lost(e) => write!(f, "{} events, {}", e.count, e.reason.name()),
         Payload::Screen(e) => screen(e, f),
         Payload::Slide(e) => write!(f, "the kernel runs {:#x} above its link address", e.slide),
+        Payload::Registers(e) => {
+            write!(
+                f,
+                "at {} cpl {} rsp {:#x} rflags {:#x} cr3 {:#x}",
+                code(e.rip),
+                e.cpl,
+                e.rsp(),
+                e.rflags,
+                e.cr3
+            )
+        }
     }
 }
 

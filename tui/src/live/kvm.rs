@@ -5,10 +5,12 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
 use trace_format::event::Actor;
-use vmm_lite::{Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, Vm, devices};
+use vmm_lite::{
+    Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, RecordRegisters, Vm, devices,
+};
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
-use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull};
+use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull, Registers};
 use crate::gdb::{Listener, Server};
 use crate::guest::{Guest, Key, Machine};
 
@@ -167,6 +169,11 @@ fn config(request: &Request) -> Result<Config, Failure> {
         disk: options.disk.clone(),
         append: options.append.clone(),
         traps: traps.context("--traps").map_err(|error| Failure::new(Code::Usage, error))?,
+        registers: match options.registers {
+            Registers::None => RecordRegisters::Never,
+            Registers::Traps => RecordRegisters::Traps,
+            Registers::All => RecordRegisters::All,
+        },
         on_full: match options.on_full {
             OnFull::Wait => vmm_lite::OnFull::Wait,
             OnFull::Drop => vmm_lite::OnFull::Drop,

@@ -13,7 +13,7 @@ use crate::firmware::configuration;
 use crate::irq::Chips;
 use crate::memory::Memory;
 use crate::probe::{self, TrapSelection};
-use crate::recorder::{Clock, Lane};
+use crate::recorder::{Clock, Lane, RecordRegisters};
 use crate::vcpu::{Activity, OwnApic};
 
 /// A running machine of one vCPU that has no thread.
@@ -40,7 +40,15 @@ pub(super) fn machine(sink: Box<dyn Sink>, mmio: MmioBus) -> Machine {
         beginning: Beginning::of("hello"),
         clock,
         state: MachineState::Running,
-        probes: Arc::new(probe::Shared::new(calibration, TrapSelection::NONE, 40, false, false, false)),
+        probes: Arc::new(probe::Shared::new(
+            calibration,
+            TrapSelection::NONE,
+            RecordRegisters::Never,
+            40,
+            false,
+            false,
+            false,
+        )),
         vcpus: vec![VcpuShared::new(None, requests, Activity::Running)],
         bus: PortBus::new(Chips::new(1), sizes, configuration::items(1, 1 << 20, ""), 0, clock.now()),
         mmio,

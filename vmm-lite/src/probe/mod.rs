@@ -40,7 +40,7 @@ use crate::emulate;
 use crate::error::Result;
 use crate::kvm::{DebugControl, Event, Exit, HardwareBreakpoint, Vcpu};
 use crate::memory::Memory;
-use crate::recorder::Lane;
+use crate::recorder::{Lane, RecordRegisters};
 use crate::walk::Paging;
 use budget::Budget;
 use carry_out::Executor;
@@ -71,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) breakpoints: Breakpoints,
     pub(crate) calibration: Calibration,
     pub(crate) selection: TrapSelection,
+    pub(crate) registers: RecordRegisters,
     pub(crate) physical_bits: u8,
     pub(crate) one_gib_pages: bool,
     /// Whether KVM must hold back interrupts of its own while a vCPU is stepped.
@@ -89,6 +90,7 @@ impl Shared {
     pub(crate) fn new(
         calibration: Calibration,
         selection: TrapSelection,
+        registers: RecordRegisters,
         physical_bits: u8,
         one_gib_pages: bool,
         block_interrupts: bool,
@@ -98,6 +100,7 @@ impl Shared {
             breakpoints: Breakpoints::new(Offer::of(&calibration)),
             calibration,
             selection,
+            registers,
             physical_bits,
             one_gib_pages,
             block_interrupts,

@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::kvm::{Exit, Left, PowerOn, Vcpu};
 use crate::machine::{Machine, Order, StopCause, lock};
 use crate::probe::{Context, Probes};
-use crate::recorder::{Lane, Met, Timing};
+use crate::recorder::{Lane, Met, RecordRegisters, Timing, registers_of};
 
 /// What a vCPU does while the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,6 +254,7 @@ impl VcpuThread {
             let (probes, mut cx) = self.probing(timing.time);
             probes.undo_bounce(&mut cx)?;
         }
+        self.record_registers(timing.time);
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;
         self.machine.local_apic.after_exit(self, exit)?;
@@ -326,6 +327,14 @@ impl VcpuThread {
             self.recording = true;
         }
         self.lane.record(payload);
+    }
+
+    /// Records the registers, if those of every exit are: before anything else of that time.
+    fn record_registers(&mut self, time: u64) {
+        if self.machine.probes.registers == RecordRegisters::All && self.lane.is_on() {
+            let registers = registers_of(&mut self.vcpu);
+            self.lane.record_at(time, Payload::Registers(registers));
+        }
     }
 
     /// Ends the handling of the last exit.

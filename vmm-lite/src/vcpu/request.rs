@@ -79,6 +79,8 @@ impl VcpuThread {
             self.machine.local_apic.after_step(self)?;
         }
         let (to, mut watched) = (self.vcpu.rip(), None);
+        let time = self.begin().time;
+        self.record_registers(time);
         self.record(Payload::Debugger(Debugger::Stepped { by, from, to }));
         if let Some(watch) = self.probes.take_watched() {
             let Watch { address, access, .. } = watch;

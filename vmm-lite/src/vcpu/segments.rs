@@ -182,7 +182,7 @@ fn check(segment: &kvm_segment, register: Segment, long_mode: bool) -> Result<()
         }
         Segment::Ss if segment.dpl != rpl => Err("its privilege level is not its descriptor's"),
         Segment::Ds | Segment::Es | Segment::Fs | Segment::Gs
-            if !is_data && !(is_code && segment.type_ & READABLE != 0) =>
+            if !(is_data || is_code && segment.type_ & READABLE != 0) =>
         {
             Err("its descriptor is neither of data nor of code that can be read")
         }

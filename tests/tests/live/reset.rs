@@ -2,7 +2,7 @@
 
 use trace_format::Reader;
 use trace_format::event::{Actor, Payload, StopReason, VcpuState};
-use vmm_lite::{Activity, Control, Irqchip, MachineState};
+use vmm_lite::{Activity, Control, Irqchip, MachineState, StopCause};
 use vmscope_tests::images::INTERRUPTS;
 use vmscope_tests::run::{Guest, Run, Started, symbol};
 use vmscope_tests::skip::kvm_or_skip;
@@ -213,4 +213,30 @@ fn an_image_that_has_changed_is_refused_and_the_guest_goes_on() {
     let run = stop(started, &control);
     assert_eq!(resets(&run), []);
     assert_eq!(run.outcome.why, StopReason::Ended { by: BY });
+}
+
+/// The end of a guest that a debugger holds is not the end of the run yet.
+#[test]
+fn core_a_guest_at_its_end_can_begin_anew() {
+    if !kvm_or_skip("core_a_guest_at_its_end_can_begin_anew") {
+        return;
+    }
+    let started = Guest::new("hello", 1).paused().start();
+    let control = started.vm.control();
+    control.attach(Actor::Gdb).unwrap();
+    let stops = control.stops();
+    for _ in 0..3 {
+        control.resume(Actor::Gdb).unwrap();
+        let stop = stops.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        assert!(matches!(stop.cause, StopCause::Ending { .. }), "{stop:?}");
+        control.reset(Actor::Gdb).unwrap();
+        assert_eq!(control.registers(0).unwrap().general.rip, symbol(&header(&started), "_start"));
+    }
+    control.resume(Actor::Gdb).unwrap();
+    let stop = stops.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    assert!(matches!(stop.cause, StopCause::Ending { .. }), "{stop:?}");
+    control.detach(Actor::Gdb);
+    let run = started.finish();
+    run.assert_well();
+    assert_eq!(run.console().matches("Hello from ring 0").count(), 4, "{}", run.console());
 }

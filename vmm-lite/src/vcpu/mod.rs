@@ -254,7 +254,11 @@ impl VcpuThread {
             let (probes, mut cx) = self.probing(timing.time);
             probes.undo_bounce(&mut cx)?;
         }
-        self.record_registers(timing.time);
+        // Where a breakpoint bounces, those at the breakpoint are recorded.
+        let (probes, mut cx) = self.probing(timing.time);
+        if !matches!(exit, Exit::Debug { .. }) || !probes.is_at_bounce_handler(&mut cx) {
+            self.record_registers(timing.time);
+        }
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;
         self.machine.local_apic.after_exit(self, exit)?;

@@ -1,6 +1,6 @@
 //! GDB, the real one, on recorded traces.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -83,19 +83,14 @@ fn debug(directory: &Path, over_socket: bool, commands: &[&str]) -> String {
         assert!(said.read_line(&mut line).unwrap() > 0, "it ended");
     }
     let target = line.split('\'').nth(1).unwrap().to_owned();
-    let mut script = tempfile::NamedTempFile::new().unwrap();
-    writeln!(script, "set pagination off\nset confirm off\nset architecture i386:x86-64\n{target}").unwrap();
-    for command in commands {
-        writeln!(script, "{command}").unwrap();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch"]).env("DEBUGINFOD_URLS", "").stdin(Stdio::null());
+    let settings = ["set pagination off", "set confirm off", "set architecture i386:x86-64", &target];
+    // Each by itself: after an error in a script GDB would not go on.
+    for command in settings.iter().chain(commands) {
+        gdb.args(["-ex", command]);
     }
-    script.flush().unwrap();
-    let output = Command::new("gdb")
-        .args(["-nx", "-batch", "-x"])
-        .arg(script.path())
-        .env("DEBUGINFOD_URLS", "")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = gdb.output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 

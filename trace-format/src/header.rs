@@ -31,6 +31,53 @@ pub struct Header {
     pub not_seen: Vec<String>,
     /// Symbols of the guest image.
     pub symbols: Symbols,
+    /// The image's file, where something of it can be relied on to be in the guest's memory.
+    pub image: Option<ImageFacts>,
+}
+
+/// What a trace says of the guest's image, for who has the same file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Bytes of the file, unpacked if it is compressed as a whole.
+    pub length: u64,
+    /// CRC-32 (IEEE) of them.
+    pub crc32: u32,
+    /// What the guest has no permission to write.
+    pub constant: Vec<Stretch>,
+}
+
+/// A stretch of an image that is in guest memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// Where in guest virtual memory.
+    pub gva: u64,
+    /// Where in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+impl ImageFacts {
+    /// Those of the image `bytes` with these constant stretches.
+    #[must_use]
+    pub fn of(bytes: &[u8], constant: Vec<Stretch>) -> Self {
+        Self { length: bytes.len() as u64, crc32: crc32fast::hash(bytes), constant }
+    }
+
+    /// Whether `bytes` are the image.
+    #[must_use]
+    pub fn agrees(&self, bytes: &[u8]) -> bool {
+        bytes.len() as u64 == self.length && crc32fast::hash(bytes) == self.crc32
+    }
+
+    /// What is at `gva` of the image `bytes`, up to the end of its stretch; `None` if that is not known.
+    #[must_use]
+    pub fn at<'b>(&self, bytes: &'b [u8], gva: u64) -> Option<&'b [u8]> {
+        let stretch = self.constant.iter().find(|s| gva >= s.gva && gva - s.gva < s.length)?;
+        let end = stretch.offset.checked_add(stretch.length)?;
+        let start = stretch.offset + (gva - stretch.gva);
+        bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
 }
 
 /// A named fact.
@@ -48,5 +95,25 @@ impl Header {
     #[must_use]
     pub fn symbolize(&self, address: u64) -> Option<(&str, u64)> {
         self.symbols.at(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_by_its_bytes_and_gives_what_is_constant() {
+        let bytes = b"0123456789";
+        let constant = vec![
+            Stretch { gva: 0x1000, offset: 2, length: 4 },
+            Stretch { gva: u64::MAX - 1, offset: u64::MAX, length: 2 },
+            Stretch { gva: 0x2000, offset: 8, length: 4 },
+        ];
+        let image = ImageFacts::of(bytes, constant);
+        assert!(image.agrees(bytes) && !image.agrees(b"0123456780") && !image.agrees(b""));
+        assert_eq!(image.at(bytes, 0x1001), Some(&b"345"[..]));
+        assert_eq!((image.at(bytes, 0x1004), image.at(bytes, 0xfff)), (None, None));
+        assert_eq!((image.at(bytes, u64::MAX), image.at(bytes, 0x2000)), (None, None), "outside the file");
     }
 }

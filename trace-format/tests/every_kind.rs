@@ -10,8 +10,8 @@ use trace_format::event::{
     Access, Actor, AddressSpace, Counter, Data, Debugger, DeliveryMode, Exit, ExitReason, Fixup, FixupKind,
     Hardware, HostMapping, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Isa, Level, Lost, LostReason,
     MACHINE, Marker, MsrDirection, Output, PageTableWrite, PagingMode, Permissions, Reclaim, Refault,
-    ResetBy, Screen, Shorthand, Slide, StopReason, Trap, TrapClass, TrapReturn, VcpuState, Walk, WalkCause,
-    WalkFault, WalkOutcome,
+    Registers, ResetBy, Screen, Shorthand, Slide, StopReason, Trap, TrapClass, TrapReturn, VcpuState, Walk,
+    WalkCause, WalkFault, WalkOutcome,
 };
 use trace_format::filter::{Subject, Value, fields};
 use trace_format::{Event, Header, Kind, Payload, Reader, Writer};
@@ -296,6 +296,7 @@ fn run() -> impl Strategy<Value = Payload> {
         Just(VcpuState::Running),
         Just(VcpuState::Halted),
         actor.clone().prop_map(|by| VcpuState::Paused { by }),
+        actor.clone().prop_map(|by| VcpuState::Reset { by }),
         why.prop_map(|why| VcpuState::Stopped { why }),
     ];
     let debugger = prop_oneof![
@@ -316,6 +317,7 @@ fn run() -> impl Strategy<Value = Payload> {
             Payload::Fixup(Fixup { kind, rip, mnemonic: ArrayString::from(&mnemonic).unwrap() })
         }),
         screen(),
+        registers(),
         number().prop_map(|slide| Payload::Slide(Slide { slide })),
         (number(), reason).prop_map(|(count, reason)| Payload::Lost(Lost { count, reason })),
         (any::<u32>(), bytes()).prop_map(|(offset, bytes)| Payload::Data(Data { offset, bytes })),
@@ -330,6 +332,31 @@ fn run() -> impl Strategy<Value = Payload> {
             Payload::TrapReturn(TrapReturn { id, vector, duration_ns, rip })
         }),
     ]
+}
+
+fn registers() -> impl Strategy<Value = Payload> {
+    let addresses = (any::<[u64; 16]>(), number(), any::<[u64; 2]>(), any::<[u64; 3]>());
+    let words = (any::<[u32; 3]>(), any::<[u32; 4]>(), any::<[u16; 6]>(), any::<[u8; 2]>());
+    (addresses, words).prop_map(
+        |((general, rip, bases, [cr2, cr3, cr4]), (words, flat_bases, selectors, bytes))| {
+            let ([rflags, cr0, efer], [cr8, cpl]) = (words, bytes);
+            Payload::Registers(Registers {
+                general,
+                rip,
+                bases,
+                cr2,
+                cr3,
+                cr4,
+                rflags,
+                cr0,
+                efer,
+                flat_bases,
+                selectors,
+                cr8,
+                cpl,
+            })
+        },
+    )
 }
 
 fn screen() -> impl Strategy<Value = Payload> {

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use trace_format::event::{
-    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, Output, ResetBy, Screen, Slide, StopReason,
-    VcpuState,
+    Exit, ExitReason, Fixup, FixupKind, MACHINE, Mnemonic, Output, Registers, ResetBy, Screen, Slide,
+    StopReason, VcpuState,
 };
 use trace_format::{Event, Header, Payload, Reader, Writer};
 
@@ -181,6 +181,24 @@ fn a_slide() {
     let slide = Slide { slide: 0x1e00_0000 };
     let expected = [22, 5, 0x80, 0x80, 0x80, 0xf0, 0x01];
     assert_eq!(records(&[at_once(MACHINE, Payload::Slide(slide))]), expected);
+}
+
+#[test]
+fn registers_and_what_has_changed_of_them() {
+    let mut registers = Registers { rip: 0x40, rflags: 2, cr8: 1, ..Registers::default() };
+    registers.general[0] = 1;
+    let first = at_once(0, Payload::Registers(registers.clone()));
+    registers.rip = 0x42;
+    let second = at_once(0, Payload::Registers(registers));
+    #[rustfmt::skip]
+    let expected = [
+        23, 10,
+        0x81, 0x80, 0x8c, 0x80, 0x40, // bits 0, 16, 17 and 34
+        2, 0x80, 1, 4, 2,             // RAX, RIP, RFLAGS, CR8
+        23, 4,
+        0x80, 0x80, 0x04, 4,          // RIP alone
+    ];
+    assert_eq!(records(&[first, second]), expected);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::beginning::Beginning;
 use crate::calibration;
 use crate::config::{Config, Irqchip};
 use crate::error::Result;
@@ -19,10 +20,11 @@ pub fn run_bare(config: &Config) -> Result<(Duration, u64)> {
     let host = Host::open()?;
     let calibration = calibration::calibrate(&host)?;
     let memory = Memory::new(config.memory_bytes)?;
-    let loaded = load(config, &memory)?;
+    let (pieces, loaded) = load(config, &memory)?;
     let plan = Plan::new(&host, Irqchip::User, &calibration, config.vcpus, false)?;
-    let vm = host.create_vm(memory)?;
-    let mut made = make_vcpus(&host, &vm, config, &calibration, &plan, &loaded, &[])?;
+    let vm = host.create_vm(memory.clone())?;
+    let mut made = make_vcpus(&host, &vm, config, &calibration, &plan)?;
+    Beginning::new(config, &pieces, &loaded, made.hardware(&plan, Vec::new())).furnish(&memory)?;
     let mut exits = 0;
     let start = Instant::now();
     if let Some(vcpu) = made.vcpus.first_mut() {

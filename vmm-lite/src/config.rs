@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::guests::Guest;
 use crate::probe::TrapSelection;
-use crate::recorder::OnFull;
+use crate::recorder::{OnFull, RecordRegisters};
 
 /// A guest image, by name or by file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub struct Config {
     pub append: String,
     /// Which traps to record.
     pub traps: TrapSelection,
+    /// When vCPUs' registers are recorded.
+    pub registers: RecordRegisters,
     /// What a vCPU does when its ring is full.
     pub on_full: OnFull,
     /// How long the run may take.
@@ -128,6 +130,7 @@ impl Config {
             memory_bytes: 64 << 20,
             append: String::new(),
             traps: TrapSelection::ALL,
+            registers: RecordRegisters::Never,
             on_full: OnFull::Wait,
             timeout: None,
             trace: None,

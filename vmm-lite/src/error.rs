@@ -76,6 +76,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// An image is not what the run began with.
+    #[error(
+        "cannot begin anew: {name} or a module of it has changed since the run began; start vmscope again for the new one"
+    )]
+    ImageChanged {
+        /// The image's name.
+        name: String,
+    },
     /// An image is of no known kind.
     #[error("{name} is not a guest image that vmscope knows: {looked_for}")]
     UnknownImage {
@@ -222,6 +230,34 @@ pub enum Error {
         /// What the walk found.
         why: &'static str,
     },
+    /// A selector that cannot be loaded into a segment register.
+    #[error("cannot load selector {selector:#x} into {register}: {why}")]
+    Selector {
+        /// The register's name.
+        register: &'static str,
+        /// The selector.
+        selector: u16,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A value that a register does not take.
+    #[error("{register} does not take {value:#x}: {why}")]
+    RegisterValue {
+        /// The register's name.
+        register: &'static str,
+        /// The value.
+        value: u64,
+        /// What it takes.
+        why: &'static str,
+    },
+    /// A model-specific register that cannot be set.
+    #[error("MSR {index:#x} does not take {value:#x}, or this host has no such register")]
+    MsrValue {
+        /// Its number.
+        index: u32,
+        /// The value.
+        value: u64,
+    },
     /// A vCPU number that the machine does not have.
     #[error("there is no vCPU {vcpu}: the machine has {count}")]
     NoSuchVcpu {
@@ -245,6 +281,12 @@ pub enum Error {
         operation: &'static str,
         /// What is missing.
         why: &'static str,
+    },
+    /// A reset failed in the middle.
+    #[error("the guest could not begin anew, and the run ends: {why}")]
+    ResetFailed {
+        /// What went wrong.
+        why: String,
     },
     /// KVM cannot go on with a guest: `KVM_EXIT_INTERNAL_ERROR`.
     #[error("KVM cannot go on with this guest {0}")]

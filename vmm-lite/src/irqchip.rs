@@ -88,12 +88,15 @@ impl Plan {
     }
 
     /// Where the interrupts of devices go.
-    pub(crate) fn sink(&self, vm: &Arc<VmFd>) -> Box<dyn Sink> {
-        match self.irqchip {
+    ///
+    /// # Errors
+    /// When KVM does not tell what state its own are in.
+    pub(crate) fn sink(&self, vm: &Arc<VmFd>) -> Result<Box<dyn Sink>> {
+        Ok(match self.irqchip {
             Irqchip::User => Box::new(OwnApics),
             Irqchip::Split => Box::new(KernelApics { vm: Arc::clone(vm) }),
-            Irqchip::Kernel => Box::new(KernelLines { vm: Arc::clone(vm) }),
-        }
+            Irqchip::Kernel => Box::new(KernelLines { vm: Arc::clone(vm), power_on: vm.power_on_chips()? }),
+        })
     }
 
     /// What plays the vCPUs' local APICs.

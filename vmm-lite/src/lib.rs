@@ -4,6 +4,7 @@
 //! finishes the trace.
 
 mod bare;
+mod beginning;
 mod boot;
 pub mod calibration;
 mod config;
@@ -34,13 +35,15 @@ pub mod walk;
 pub use bare::run_bare;
 pub use config::{Config, CpuModel, Image, Irqchip, Module, SymbolFile};
 pub use control::{
-    Control, GeneralRegisters, Placed, Point, PointKind, Registers, StepOutcome, SystemRegisters,
+    Control, DebugRegisters, GeneralRegisters, MSRS, Msr, Placed, Point, PointKind, Registers, StepOutcome,
+    SystemRegisters,
 };
 pub use error::{Error, Result, Stuck};
 pub use facts::{Diagnosis, doctor};
+pub use kvm::FloatingPoint;
 pub use machine::{MachineState, Stop, StopCause, WatchAccess};
 pub use probe::TrapSelection;
-pub use recorder::{OnFull, Syscalls};
-pub use vcpu::Activity;
+pub use recorder::{OnFull, RecordRegisters, Syscalls};
+pub use vcpu::{Activity, Segment};
 pub use vcpu_set::VcpuSet;
 pub use vm::{Outcome, Vm};

@@ -8,23 +8,22 @@ use crossbeam_channel::{Receiver, unbounded};
 use trace_format::Header;
 use trace_format::event::{Actor, StopReason};
 
-use crate::boot::{BootInfo, Entry};
+use crate::beginning::{Beginning, Hardware, Pieces, level_lines};
 use crate::calibration::{self, Calibration, Instructions};
-use crate::config::{Config, CpuModel, Image};
+use crate::config::{Config, CpuModel};
 use crate::control::Control;
 use crate::cpuid::{self, Offer};
+use crate::devices::MmioBus;
 use crate::devices::virtio::{Block, Console, Device, Disk};
-use crate::devices::{MemorySizes, MmioBus, PortBus};
 use crate::error::{Error, Result};
 use crate::facts;
-use crate::firmware::{self, Description, VirtioSlot};
-use crate::image::{self, Handover, Kind, Loaded};
-use crate::irq::Chips;
+use crate::firmware::VirtioSlot;
+use crate::image::{self, Loaded};
 use crate::irqchip::Plan;
 use crate::kernel_ipis::{self, Watch};
-use crate::kvm::{Host, Vcpu, VmFd};
+use crate::kvm::{Host, PowerOn, Vcpu, VmFd};
 use crate::machine::{Machine, MachineState, Parts, VcpuShared, keep_time, lock};
-use crate::memory::{LOW_END, Memory};
+use crate::memory::Memory;
 use crate::probe;
 use crate::recorder::{Clock, Lane, Recorder};
 use crate::vcpu::{Activity, Request, VcpuThread};
@@ -72,10 +71,14 @@ impl Vm {
         let calibration = calibration::calibrate(&host)?;
         let memory = Memory::new(config.memory_bytes)?;
         let plan = Plan::new(&host, config.irqchip, &calibration, config.vcpus, config.trace.is_some())?;
-        let loaded = load(&config, &memory)?;
+        let (pieces, loaded) = load(&config, &memory)?;
         let vm = Arc::new(host.create_vm(memory.clone())?);
         plan.prepare(&vm, level_lines(&slots))?;
-        let made = make_vcpus(&host, &vm, &config, &calibration, &plan, &loaded, &slots)?;
+        let made = make_vcpus(&host, &vm, &config, &calibration, &plan)?;
+        let beginning = Beginning::new(&config, &pieces, &loaded, made.hardware(&plan, slots));
+        let image = pieces.facts(&loaded);
+        drop(pieces);
+        beginning.furnish(&memory)?;
 
         let clock = Clock::start();
         let unix_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
@@ -92,6 +95,7 @@ impl Vm {
             recorder: format!("vmscope {}", env!("CARGO_PKG_VERSION")),
             not_seen: not_seen(&loaded).chain(plan.not_seen()).collect(),
             symbols: loaded.symbols.clone().into(),
+            image,
         };
         let mut recorder = match &config.trace {
             Some(path) => Some(Recorder::start(path, &header, clock, config.on_full, config.followed)?),
@@ -104,11 +108,6 @@ impl Vm {
         let machine_lane = lanes.pop().unwrap_or_else(|| Lane::off(trace_format::event::MACHINE, clock));
 
         let (shared, requests) = shared_vcpus(&config, &plan, made.tsc_khz);
-        let sizes = MemorySizes {
-            below_4g: config.memory_bytes.min(LOW_END),
-            above_4g: config.memory_bytes.saturating_sub(LOW_END),
-        };
-        let items = firmware::configuration::items(config.vcpus, config.memory_bytes, &config.append);
         let (source, opened) = plan.tracepoint().map(kernel_ipis::prepare).unzip();
         let machine = Arc::new(Machine::new(Parts {
             header,
@@ -122,16 +121,18 @@ impl Vm {
             probes: Arc::new(probe::Shared::new(
                 calibration,
                 config.traps,
+                config.registers,
                 made.physical_bits,
                 made.one_gib_pages,
                 plan.block_interrupts,
                 plan.unseen_interrupts(),
             )),
             vcpus: shared,
-            sink: plan.sink(&vm),
+            sink: plan.sink(&vm)?,
             local_apic: plan.local_apic(),
             ipis: source,
-            bus: PortBus::new(chips(config.vcpus, &slots), sizes, items, unix_ns, clock.now()),
+            bus: beginning.bus(clock.now()),
+            beginning,
             mmio,
             lane: machine_lane,
             flusher: recorder.as_ref().map(Recorder::flusher),
@@ -148,9 +149,8 @@ impl Vm {
             recorder,
             _vm: vm,
         };
-        let started_all = started
-            .watch_ipis(opened)
-            .and_then(|()| started.start_vcpus(made, requests, lanes, loaded.entry));
+        let started_all =
+            started.watch_ipis(opened).and_then(|()| started.start_vcpus(made, requests, lanes));
         if let Err(error) = started_all {
             // Those that did start must not go on without the others.
             started.machine.fail(error);
@@ -168,20 +168,14 @@ impl Vm {
         Ok(())
     }
 
-    fn start_vcpus(
-        &mut self,
-        made: Made,
-        requests: Vec<Receiver<Request>>,
-        lanes: Vec<Lane>,
-        entry: Entry,
-    ) -> Result<()> {
-        let parts = made.vcpus.into_iter().zip(made.reset).zip(requests).zip(lanes);
-        for (number, (((mut vcpu, reset), requests), lane)) in (0..).zip(parts) {
-            if number == 0 {
-                entry.enter(&mut vcpu);
+    fn start_vcpus(&mut self, made: Made, requests: Vec<Receiver<Request>>, lanes: Vec<Lane>) -> Result<()> {
+        let parts = made.vcpus.into_iter().zip(made.power_on).zip(requests).zip(lanes);
+        for (((mut vcpu, power_on), requests), lane) in parts {
+            if vcpu.number() == 0 {
+                self.machine.beginning.entry.enter(&mut vcpu);
             }
             let machine = Arc::clone(&self.machine);
-            let thread = VcpuThread::new(vcpu, reset, machine, requests, lane, first_activity(number));
+            let thread = VcpuThread::new(vcpu, power_on, machine, requests, lane);
             self.threads.push(spawn("vcpu", move || thread.run())?);
         }
         Ok(())
@@ -263,16 +257,11 @@ fn check(config: &Config) -> Result<()> {
 }
 
 /// Puts the image and what goes with it into memory.
-pub(crate) fn load(config: &Config, memory: &Memory) -> Result<Loaded> {
-    let modules = image::read_modules(&config.modules, memory.len())?;
-    let handover = Handover { command_line: &config.append, modules: &modules };
-    let name = config.image.name();
-    let mut loaded = match &config.image {
-        Image::Builtin(guest) => image::load(&name, guest.image, handover, memory),
-        Image::File(path) => image::load(&name, &image::read_file(path)?, handover, memory),
-    }?;
+pub(crate) fn load(config: &Config, memory: &Memory) -> Result<(Pieces, Loaded)> {
+    let pieces = Pieces::read(&config.image, &config.modules, memory.len())?;
+    let mut loaded = pieces.load(&config.append, memory)?;
     loaded.symbols = image::read_symbols(std::mem::take(&mut loaded.symbols), &config.symbols)?;
-    Ok(loaded)
+    Ok((pieces, loaded))
 }
 
 /// What the trace will not show of the image, for its header.
@@ -288,32 +277,15 @@ fn mmio_devices(config: &Config) -> Result<MmioBus> {
     Ok(MmioBus::new([Device::Console(Console::new())].into_iter().chain(block)))
 }
 
-/// The interrupt controllers as firmware leaves them: the lines of virtio devices are level-triggered at the 8259s,
-/// too, as the tables say.
-fn chips(vcpus: u8, virtio: &[VirtioSlot]) -> Chips {
-    /// The ELCRs, which have a bit for each line.
-    const PORT_ELCR: [u16; 2] = [0x4d0, 0x4d1];
-    // The IOAPIC's id must be none of the local APICs'.
-    let mut chips = Chips::new(vcpus);
-    for (port, levels) in PORT_ELCR.into_iter().zip(level_lines(virtio).to_le_bytes()) {
-        // Nothing is in service yet that this could end.
-        chips.pic.write(port, levels);
-    }
-    chips
-}
-
-/// The ISA lines that firmware makes level-triggered, a bit each.
-fn level_lines(virtio: &[VirtioSlot]) -> u16 {
-    virtio.iter().fold(0, |levels, slot| levels | 1 << (slot.irq & 15))
-}
-
 /// vCPUs that have been made and not started.
 pub(crate) struct Made {
     pub(crate) vcpus: Vec<Vcpu>,
-    reset: Vec<(kvm_bindings::kvm_regs, kvm_bindings::kvm_sregs)>,
+    power_on: Vec<PowerOn>,
     tsc_khz: u64,
     physical_bits: u8,
     one_gib_pages: bool,
+    /// What `CPUID` says of the CPU: its signature and features.
+    signature: (u32, u32),
     /// Features that `CPUID` does not offer though the host does.
     hidden: Vec<&'static str>,
 }
@@ -324,8 +296,6 @@ pub(crate) fn make_vcpus(
     config: &Config,
     calibration: &Calibration,
     plan: &Plan,
-    loaded: &Loaded,
-    virtio: &[VirtioSlot],
 ) -> Result<Made> {
     let supported = host.supported_cpuid()?;
     let (physical_bits, one_gib_pages) = cpuid::paging_features(&supported);
@@ -335,12 +305,14 @@ pub(crate) fn make_vcpus(
     };
     let mut made = Made {
         vcpus: Vec::new(),
-        reset: Vec::new(),
+        power_on: Vec::new(),
         tsc_khz: 0,
         physical_bits,
         one_gib_pages,
+        signature: cpuid::signature(&supported),
         hidden: cpuid::hidden(&supported, hides),
     };
+    let msrs = host.msrs()?;
     for number in 0..config.vcpus {
         let mut vcpu = vm.create_vcpu(number)?;
         made.tsc_khz = vcpu.tsc_khz();
@@ -351,35 +323,24 @@ pub(crate) fn make_vcpus(
             hides,
         };
         vcpu.set_cpuid(&cpuid::for_vcpu(&supported, number, offer)?)?;
-        made.reset.push((vcpu.regs(), vcpu.sregs()));
+        made.power_on.push(vcpu.power_on(&msrs)?);
         made.vcpus.push(vcpu);
     }
-    let (cpu_signature, cpu_features) = cpuid::signature(&supported);
-    let description = Description { vcpus: config.vcpus, cpu_signature, cpu_features, virtio };
-    firmware::write(vm.memory(), &description)?;
-    loaded.entry.prepare(vm.memory())?;
-    // Others have what their boot protocol gives them at the same place.
-    if matches!(loaded.kind, Kind::Elf64 | Kind::Elf32 | Kind::Flat) {
-        let info = BootInfo {
-            vcpus: config.vcpus,
-            x2apic: plan.x2apic,
-            tsc_khz: made.tsc_khz,
-            command_line: &config.append,
-        };
-        info.write(vm.memory())?;
-    }
     Ok(made)
+}
+
+impl Made {
+    /// What of a machine's beginning these vCPUs decide.
+    pub(crate) fn hardware(&self, plan: &Plan, slots: Vec<VirtioSlot>) -> Hardware {
+        Hardware { signature: self.signature, slots, x2apic: plan.x2apic, tsc_khz: self.tsc_khz }
+    }
 }
 
 fn shared_vcpus(config: &Config, plan: &Plan, tsc_khz: u64) -> (Vec<VcpuShared>, Vec<Receiver<Request>>) {
     (0..config.vcpus)
         .map(|id| {
             let (sender, receiver) = unbounded();
-            (VcpuShared::new(plan.lapic(id, tsc_khz), sender, first_activity(id)), receiver)
+            (VcpuShared::new(plan.lapic(id, tsc_khz), sender, Activity::first(id)), receiver)
         })
         .unzip()
-}
-
-fn first_activity(number: u8) -> Activity {
-    if number == 0 { Activity::Running } else { Activity::WaitingForSipi }
 }

@@ -6,8 +6,8 @@ use arrayvec::ArrayVec;
 
 use super::text;
 use crate::event::{
-    Actor, Debugger, Event, Exit, ExitReason, Level, MACHINE, Payload, StopReason, Trap, VcpuState, Walk,
-    WalkOutcome,
+    Actor, Debugger, Event, Exit, ExitReason, Level, MACHINE, Payload, Registers, StopReason, Trap,
+    VcpuState, Walk, WalkOutcome,
 };
 use crate::header::Header;
 use crate::screen::character;
@@ -223,6 +223,12 @@ impl<V: Visitor> Fields<'_, V> {
                 self.put("attributes", Said::Bytes(&attributes))
             }
             Payload::Slide(e) => self.hex("slide", e.slide),
+            Payload::Registers(e) => {
+                let mut values = Registers::NAMES.into_iter().zip(e.values());
+                values.try_for_each(
+                    |(name, value)| if name == "rip" { self.rip(value) } else { self.hex(name, value) },
+                )
+            }
         }
     }
 
@@ -382,7 +388,7 @@ impl<V: Visitor> Fields<'_, V> {
     fn state(&mut self, state: &VcpuState) -> Result<(), V::Error> {
         self.put("state", state.name())?;
         match state {
-            VcpuState::Paused { by } => self.by(*by),
+            VcpuState::Paused { by } | VcpuState::Reset { by } => self.by(*by),
             VcpuState::Stopped { why } => {
                 self.text("why", why)?;
                 match why {

@@ -120,6 +120,7 @@ impl Kind {
             Self::Lost => "lost",
             Self::Screen => "screen",
             Self::Slide => "slide",
+            Self::Registers => "regs",
         }
     }
 }

@@ -79,6 +79,17 @@ pub(super) fn payload(payload: &Payload, header: &Header, f: &mut Formatter<'_>)
         Payload::Lost(e) => write!(f, "{} events, {}", e.count, e.reason.name()),
         Payload::Screen(e) => screen(e, f),
         Payload::Slide(e) => write!(f, "the kernel runs {:#x} above its link address", e.slide),
+        Payload::Registers(e) => {
+            write!(
+                f,
+                "at {} cpl {} rsp {:#x} rflags {:#x} cr3 {:#x}",
+                code(e.rip),
+                e.cpl,
+                e.rsp(),
+                e.rflags,
+                e.cr3
+            )
+        }
     }
 }
 
@@ -241,6 +252,7 @@ fn ipi(ipi: &Ipi, f: &mut Formatter<'_>) -> fmt::Result {
 fn state(state: &VcpuState, f: &mut Formatter<'_>) -> fmt::Result {
     match state {
         VcpuState::Paused { by } => write!(f, "paused by {}", by.name()),
+        VcpuState::Reset { by } => write!(f, "reset by {}", by.name()),
         VcpuState::Stopped { why } => write!(f, "stopped: {why}"),
         _ => f.write_str(state.name()),
     }
@@ -301,6 +313,7 @@ impl VcpuState {
             Self::Running => "running",
             Self::Halted => "halted",
             Self::Paused { .. } => "paused",
+            Self::Reset { .. } => "reset",
             Self::Stopped { .. } => "stopped",
         }
     }

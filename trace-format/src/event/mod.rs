@@ -8,6 +8,7 @@ mod exit;
 mod hardware;
 mod interrupt;
 mod memory;
+mod registers;
 mod run;
 mod screen;
 mod slide;
@@ -20,6 +21,7 @@ pub(crate) use hardware::reasons;
 pub use hardware::{Hardware, Isa};
 pub use interrupt::{DeliveryMode, Ipi, IpiAccepted, IpiEoi, Irq, IrqEoi, IrqSource, Shorthand};
 pub use memory::{AddressSpace, PageTableWrite, Reclaim, Refault};
+pub use registers::Registers;
 pub use run::{
     Actor, Debugger, Fixup, FixupKind, Lost, LostReason, Mnemonic, ResetBy, StopReason, VcpuState,
 };
@@ -95,6 +97,8 @@ pub enum Payload {
     Screen(Screen),
     /// The guest's kernel was found to run above its link address.
     Slide(Slide),
+    /// What is in a vCPU's registers, if that is recorded.
+    Registers(Registers),
 }
 
 /// The kind of an event: what block headers index and reports count by.
@@ -125,11 +129,12 @@ pub enum Kind {
     Lost,
     Screen,
     Slide,
+    Registers,
 }
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Exit,
         Self::Data,
         Self::Trap,
@@ -153,6 +158,7 @@ impl Kind {
         Self::Lost,
         Self::Screen,
         Self::Slide,
+        Self::Registers,
     ];
 
     /// The name used in reports, filters and JSON.
@@ -182,6 +188,7 @@ impl Kind {
             Self::Lost => "lost",
             Self::Screen => "screen",
             Self::Slide => "slide",
+            Self::Registers => "registers",
         }
     }
 }
@@ -214,6 +221,7 @@ impl Payload {
             Self::Lost(_) => Kind::Lost,
             Self::Screen(_) => Kind::Screen,
             Self::Slide(_) => Kind::Slide,
+            Self::Registers(_) => Kind::Registers,
         }
     }
 }

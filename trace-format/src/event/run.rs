@@ -17,6 +17,10 @@ pub enum VcpuState {
     Paused {
         by: Actor,
     },
+    /// Begins anew, as after power-on; of the machine ([`super::MACHINE`]). The run and its time go on.
+    Reset {
+        by: Actor,
+    },
     /// The end of the run; of the machine ([`super::MACHINE`]).
     Stopped {
         why: StopReason,

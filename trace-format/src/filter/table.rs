@@ -45,6 +45,7 @@ const KINDS: Names = Names::Choice(
         "lost",
         "screen",
         "slide",
+        "registers",
     ],
     &[
         ("trap", &["trap-entry", "trap-return"]),
@@ -120,7 +121,7 @@ const OUTCOMES: Names = Names::Choice(
 );
 const ACCESSES: Names = Names::Choice(&["read", "write", "execute"], &[]);
 const STATES: Names =
-    Names::Choice(&["created", "waiting-for-sipi", "running", "halted", "paused", "stopped"], &[]);
+    Names::Choice(&["created", "waiting-for-sipi", "running", "halted", "paused", "reset", "stopped"], &[]);
 const STOPS: Names = Names::Choice(
     &["guest-exit", "reset", "power-off", "triple-fault", "deadlock", "host-error", "timeout", "ended"],
     &[],
@@ -165,6 +166,20 @@ macro_rules! field {
     };
 }
 
+/// A register, by its number in the file format.
+macro_rules! register {
+    ($name:literal, $number:literal, $documentation:literal) => {
+        field!(
+            $name,
+            Address,
+            &[Kind::Registers],
+            Names::None,
+            $documentation,
+            of!(Payload::Registers(e) => num(e.values()[$number]))
+        )
+    };
+}
+
 /// Of what kind of event a field is, and its value there.
 macro_rules! of {
     ($pattern:pat => $value:expr) => {
@@ -197,7 +212,7 @@ pub(super) static TABLE: &[Field] = &[
     field!(
         "rip",
         Address,
-        &[Kind::Exit, Kind::Trap, Kind::TrapReturn, Kind::Debugger, Kind::Fixup],
+        &[Kind::Exit, Kind::Trap, Kind::TrapReturn, Kind::Debugger, Kind::Fixup, Kind::Registers],
         Names::None,
         "Where the guest was, gva; of a trap's return, where it goes on.",
         |s| rip(s).and_then(num)
@@ -205,7 +220,7 @@ pub(super) static TABLE: &[Field] = &[
     field!(
         "symbol",
         Text,
-        &[Kind::Exit, Kind::Trap, Kind::TrapReturn, Kind::Debugger, Kind::Fixup],
+        &[Kind::Exit, Kind::Trap, Kind::TrapReturn, Kind::Debugger, Kind::Fixup, Kind::Registers],
         Names::None,
         "The name of the function with `rip`, where the trace has symbols.",
         |s| symbol(s, rip(s)?)
@@ -213,12 +228,13 @@ pub(super) static TABLE: &[Field] = &[
     field!(
         "cpl",
         Number,
-        &[Kind::Exit, Kind::Trap],
+        &[Kind::Exit, Kind::Trap, Kind::Registers],
         Names::Numbers(&[("kernel", 0), ("user", 3)]),
         "The privilege level there, 0 to 3.",
         |s| match &s.event.payload {
             Payload::Exit(e) => num(e.cpl),
             Payload::Trap(e) => num(e.cpl),
+            Payload::Registers(e) => num(e.cpl),
             _ => None,
         }
     ),
@@ -837,10 +853,11 @@ pub(super) static TABLE: &[Field] = &[
     field!(
         "cr3",
         Address,
-        &[Kind::Walk, Kind::AddressSpace],
+        &[Kind::Walk, Kind::AddressSpace, Kind::Registers],
         Names::None,
-        "CR3 of a walk; the new one of a change of address space.",
+        "CR3 of a walk, or in registers; the new one of a change of address space.",
         |s| match &s.event.payload {
+            Payload::Registers(e) => num(e.cr3),
             Payload::Walk(e) => num(e.cr3),
             Payload::AddressSpace(e) => num(e.new),
             _ => None,
@@ -926,6 +943,41 @@ pub(super) static TABLE: &[Field] = &[
             _ => None,
         }
     ),
+    // Registers.
+    register!("registers.rax", 0, "RAX."),
+    register!("registers.rbx", 1, "RBX."),
+    register!("registers.rcx", 2, "RCX."),
+    register!("registers.rdx", 3, "RDX."),
+    register!("registers.rsi", 4, "RSI."),
+    register!("registers.rdi", 5, "RDI."),
+    register!("registers.rbp", 6, "RBP."),
+    register!("registers.rsp", 7, "RSP, the stack pointer, gva."),
+    register!("registers.r8", 8, "R8."),
+    register!("registers.r9", 9, "R9."),
+    register!("registers.r10", 10, "R10."),
+    register!("registers.r11", 11, "R11."),
+    register!("registers.r12", 12, "R12."),
+    register!("registers.r13", 13, "R13."),
+    register!("registers.r14", 14, "R14."),
+    register!("registers.r15", 15, "R15."),
+    register!("registers.rflags", 17, "RFLAGS."),
+    register!("registers.cs", 18, "The selector in CS."),
+    register!("registers.ss", 19, "The selector in SS."),
+    register!("registers.ds", 20, "The selector in DS."),
+    register!("registers.es", 21, "The selector in ES."),
+    register!("registers.fs", 22, "The selector in FS."),
+    register!("registers.gs", 23, "The selector in GS."),
+    register!("registers.cs.base", 24, "The base of CS."),
+    register!("registers.ss.base", 25, "The base of SS."),
+    register!("registers.ds.base", 26, "The base of DS."),
+    register!("registers.es.base", 27, "The base of ES."),
+    register!("registers.fs.base", 28, "The base of FS."),
+    register!("registers.gs.base", 29, "The base of GS."),
+    register!("registers.cr0", 30, "CR0."),
+    register!("registers.cr2", 31, "CR2."),
+    register!("registers.cr4", 33, "CR4."),
+    register!("registers.cr8", 34, "CR8, the task priority."),
+    register!("registers.efer", 35, "EFER."),
     // Interrupts.
     field!("ipi.id", Number, IPIS, Names::None, "The IPI's number: all its events have the same.", |s| {
         match &s.event.payload {
@@ -1232,6 +1284,7 @@ fn rip(subject: &Subject<'_>) -> Option<u64> {
         Payload::Trap(e) => Some(e.rip),
         Payload::TrapReturn(e) => Some(e.rip),
         Payload::Fixup(e) => Some(e.rip),
+        Payload::Registers(e) => Some(e.rip),
         Payload::Debugger(Debugger::BreakpointHit { address, .. }) => Some(*address),
         Payload::Debugger(Debugger::Stepped { to: rip, .. } | Debugger::WatchpointHit { rip, .. }) => {
             Some(*rip)
@@ -1285,6 +1338,7 @@ const fn state(state: &VcpuState) -> &'static str {
         VcpuState::Running => "running",
         VcpuState::Halted => "halted",
         VcpuState::Paused { .. } => "paused",
+        VcpuState::Reset { .. } => "reset",
         VcpuState::Stopped { .. } => "stopped",
     }
 }

@@ -9,8 +9,8 @@ use super::lexer::Operator;
 use super::*;
 use crate::Reader;
 use crate::event::{
-    Actor, Debugger, Exit, ExitReason, Hardware, Isa, Kind, Payload, ResetBy, Screen, Slide, StopReason,
-    VcpuState,
+    Actor, Debugger, Exit, ExitReason, Hardware, Isa, Kind, Payload, Registers, ResetBy, Screen, Slide,
+    StopReason, VcpuState,
 };
 use crate::header::Symbol;
 
@@ -25,7 +25,7 @@ static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
 });
 
 /// What there was not yet when that trace was made.
-fn newer() -> [Payload; 5] {
+fn newer() -> [Payload; 6] {
     let hardware = Hardware {
         isa: Isa::Vmx,
         code: 48,
@@ -37,6 +37,7 @@ fn newer() -> [Payload; 5] {
     };
     let reason = ExitReason::Hardware(hardware);
     [
+        Payload::Registers(Registers { rip: 1 << 62, rflags: 0x202, cpl: 3, ..Registers::default() }),
         Payload::Exit(Exit { reason, rip: 0x1000, cpl: 0, guest_ns: 1, handling_ns: 2 }),
         Payload::State(VcpuState::Stopped { why: StopReason::Reset { by: ResetBy::Acpi } }),
         Payload::Screen(Screen {

@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::section::{Content, Packer, Section, Seen, Unpacker};
-use super::{MAX_FACTS, MAX_NOT_SEEN, MAX_SYMBOL_TABLE, MAX_SYMBOLS, Malformed, varint};
+use super::{MAX_FACTS, MAX_IMAGE, MAX_NOT_SEEN, MAX_SYMBOL_TABLE, MAX_SYMBOLS, Malformed, varint};
 use crate::Error;
-use crate::header::{Fact, Header, Symbols};
+use crate::header::{Fact, Header, ImageFacts, Stretch, Symbols};
 
 mod id {
     pub(super) const FACTS: u8 = 1;
     pub(super) const SYMBOLS: u8 = 2;
     pub(super) const NOT_SEEN: u8 = 3;
+    pub(super) const IMAGE: u8 = 4;
 }
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +26,13 @@ struct Facts {
     host: Vec<(String, String)>,
     calibration: Vec<(String, String)>,
     recorder: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Image {
+    length: u64,
+    crc32: u32,
+    constant: Vec<Stretch>,
 }
 
 /// A symbol; the table is a varint count and these.
@@ -70,10 +78,20 @@ pub(crate) fn encode(header: &Header, packer: &mut Packer) -> Result<Vec<u8>, Er
     };
     check("size of what is not seen", not_seen.len(), MAX_NOT_SEEN)?;
 
+    let image = match &header.image {
+        None => Vec::new(),
+        Some(ImageFacts { length, crc32, constant }) => {
+            let image = Image { length: *length, crc32: *crc32, constant: constant.clone() };
+            postcard::to_stdvec(&image).map_err(encode)?
+        }
+    };
+    check("size of what the image has in memory", image.len(), MAX_IMAGE)?;
+
     let mut body = Vec::new();
     packer.put(&mut body, id::FACTS, Content::Records, &facts)?;
     packer.put(&mut body, id::SYMBOLS, Content::Records, &symbols)?;
     packer.put(&mut body, id::NOT_SEEN, Content::Records, &not_seen)?;
+    packer.put(&mut body, id::IMAGE, Content::Records, &image)?;
     Ok(body)
 }
 
@@ -97,7 +115,12 @@ pub(crate) fn decode(mut body: &[u8], unpacker: &mut Unpacker) -> Result<Header,
                 unpacker.unpack(&section, MAX_FACTS, &mut raw)?;
                 let facts: Facts =
                     postcard::take_from_bytes(&raw).map_err(|_| Malformed("facts of the header"))?.0;
-                header = header_of(facts, header.symbols, header.not_seen);
+                header = Header {
+                    symbols: header.symbols,
+                    not_seen: header.not_seen,
+                    image: header.image,
+                    ..header_of(facts)
+                };
             }
             id::SYMBOLS => {
                 unpacker.unpack(&section, MAX_SYMBOL_TABLE, &mut raw)?;
@@ -108,13 +131,19 @@ pub(crate) fn decode(mut body: &[u8], unpacker: &mut Unpacker) -> Result<Header,
                 header.not_seen =
                     postcard::take_from_bytes(&raw).map_err(|_| Malformed("what is not seen"))?.0;
             }
+            id::IMAGE => {
+                unpacker.unpack(&section, MAX_IMAGE, &mut raw)?;
+                let Image { length, crc32, constant } =
+                    postcard::take_from_bytes(&raw).map_err(|_| Malformed("facts of the image"))?.0;
+                header.image = Some(ImageFacts { length, crc32, constant });
+            }
             _ => {}
         }
     }
     Ok(header)
 }
 
-fn header_of(facts: Facts, symbols: Symbols, not_seen: Vec<String>) -> Header {
+fn header_of(facts: Facts) -> Header {
     let facts_of =
         |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| Fact { name, value }).collect();
     Header {
@@ -128,8 +157,7 @@ fn header_of(facts: Facts, symbols: Symbols, not_seen: Vec<String>) -> Header {
         host: facts_of(facts.host),
         calibration: facts_of(facts.calibration),
         recorder: facts.recorder,
-        not_seen,
-        symbols,
+        ..Header::default()
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) const MAX_FACTS: u32 = 1 << 20;
 pub(crate) const MAX_SYMBOL_TABLE: u32 = 32 << 20;
 /// The most bytes of the section of the header that tells what is not seen, decompressed.
 pub(crate) const MAX_NOT_SEEN: u32 = 64 << 10;
+/// The most bytes of what the header says of the image.
+pub(crate) const MAX_IMAGE: u32 = 16 << 10;
 /// The most symbols in a header.
 pub(crate) const MAX_SYMBOLS: u32 = 1 << 20;
 /// The most bytes of a frame's summary.

@@ -147,5 +147,6 @@ pub(crate) const fn kind_bit(kind: Kind) -> u64 {
         Kind::Lost => 20,
         Kind::Screen => 21,
         Kind::Slide => 22,
+        Kind::Registers => 23,
     }
 }

@@ -2,13 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
+use std::borrow::Cow;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use trace_format::{Header, Reader};
 
 use super::failure::{Code, Failure};
 use super::guest::GuestOptions;
-use super::output;
+use super::{options, output};
+use crate::gdb::recorded::Recorded;
 use crate::gdb::{Address, Listener};
 use crate::live::Request;
+use crate::signals::Signals;
 
 /// Listens if GDB is to be able to connect. `ui` says whether somebody can resume a guest without it.
 pub(super) fn listen(options: &GuestOptions, ui: bool) -> Result<Option<Listener>, Failure> {
@@ -38,4 +44,51 @@ pub(super) fn invitation(address: &Address, request: &Request) -> String {
     let file = file.map(|file| format!(" {}", file.display())).unwrap_or_default();
     let warning = if address.is_local() { "" } else { "; anybody can" };
     format!("to debug it: gdb{file} -ex 'target remote {address}'{warning}")
+}
+
+/// Lets GDB look at a trace until a signal comes.
+pub(super) fn serve_trace(
+    reader: Reader,
+    arguments: &options::Replay,
+    address: &Address,
+) -> Result<Code, Failure> {
+    let signals = Signals::take()?;
+    let image = image(reader.header(), arguments.image.as_deref())?;
+    if image.is_none() && reader.header().image.is_some() {
+        output::progress(&"the guest's image is not here: memory is unknown; give it with --image")?;
+    }
+    let listener =
+        Listener::bind(address, arguments.gdb_anywhere).map_err(|error| Failure::new(Code::Usage, error))?;
+    let debuggee = Recorded::new(reader, image)?;
+    let server = listener.serve(Box::new(debuggee))?;
+    output::progress(&format_args!("to debug it: gdb -ex 'target remote {}'", server.address()))?;
+    while !signals.came() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(Code::Done)
+}
+
+/// The image that the trace is of: the given file, the built-in guest, or the file that was recorded, if it still is that.
+fn image(header: &Header, given: Option<&Path>) -> Result<Option<Cow<'static, [u8]>>, Failure> {
+    let usage = |error| Failure::new(Code::Usage, error);
+    let Some(facts) = &header.image else {
+        return match given {
+            Some(_) => {
+                Err(usage(anyhow!("--image: the trace does not say what of its image stays in memory")))
+            }
+            None => Ok(None),
+        };
+    };
+    if let Some(path) = given {
+        let bytes =
+            std::fs::read(path).with_context(|| format!("--image {}", path.display())).map_err(usage)?;
+        if !facts.agrees(&bytes) {
+            return Err(usage(anyhow!("--image {}: it is not the image that was recorded", path.display())));
+        }
+        return Ok(Some(bytes.into()));
+    }
+    let built_in = crate::live::image(&header.guest).map(Cow::Borrowed);
+    // A file that cannot be read is none.
+    let image = built_in.or_else(|| std::fs::read(&header.guest).ok().map(Cow::Owned));
+    Ok(image.filter(|bytes| facts.agrees(bytes)))
 }

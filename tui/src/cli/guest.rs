@@ -59,6 +59,9 @@ pub struct GuestOptions {
     /// Which traps to record: all, none, or a list of vectors such as 14,13,syscall
     #[arg(long, value_name = "WHICH", default_value = "all")]
     pub traps: String,
+    /// When to record what is in a vCPU's registers, for 'replay --gdb'
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Registers::None)]
+    pub registers: Registers,
     /// What to do when the guest makes events faster than they can be written
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnFull::Wait)]
     pub on_full: OnFull,
@@ -100,6 +103,17 @@ pub enum Irqchip {
     Split,
     /// KVM plays all of them: what is not seen then is said in the report.
     Kernel,
+}
+
+/// When registers are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Registers {
+    /// Never.
+    None,
+    /// When a handler of the guest's is entered.
+    Traps,
+    /// At every exit and after every step.
+    All,
 }
 
 /// What to do when the recorder cannot keep up.

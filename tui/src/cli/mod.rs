@@ -28,7 +28,7 @@ use trace_format::Reader;
 use crate::embedded;
 
 pub use failure::{Code, Failure};
-pub use guest::{Cpu, GuestOptions, Irqchip, ModuleFile, OnFull, SymbolFile};
+pub use guest::{Cpu, GuestOptions, Irqchip, ModuleFile, OnFull, Registers, SymbolFile};
 pub use options::{Cli, Command};
 
 /// What `main` does: reads the command line, carries it out, and turns errors into messages and exit codes.

@@ -13,6 +13,7 @@ use super::guest::GuestOptions;
 use super::import::Import;
 use super::report::Report;
 use super::slice::Slice;
+use crate::gdb::Address;
 
 /// The guest of a plain `vmscope`.
 pub(crate) const DEFAULT_GUEST: &str = "tlb-shootdown";
@@ -155,6 +156,21 @@ pub struct Replay {
     /// Stay at the end of a trace that is still being written
     #[arg(long)]
     pub follow: bool,
+    /// Let GDB connect to the trace at ADDR: HOST:PORT, or the path of a Unix socket; without the UI
+    ///
+    /// It goes from event to event, forwards and backwards. Registers are known where they were recorded (see 'record
+    /// --registers'), and memory where the guest's image has it and the guest may not write.
+    #[arg(long, value_name = "ADDR", requires = "headless", conflicts_with = "follow")]
+    pub gdb: Option<Address>,
+    /// Let other machines connect, too
+    #[arg(long, requires = "gdb")]
+    pub gdb_anywhere: bool,
+    /// Without the UI, for GDB
+    #[arg(long, requires = "gdb")]
+    pub headless: bool,
+    /// The image of the guest, if it is not where the trace says
+    #[arg(long, value_name = "FILE", requires = "gdb")]
+    pub image: Option<PathBuf>,
 }
 
 /// `screen`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use trace_format::Reader;
 
 use super::failure::{Code, Failure};
-use super::{options, output, report};
+use super::{gdb, options, output, report};
 use crate::app::{App, Settings};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -13,7 +13,11 @@ use crate::ui::theme::Theme;
 
 /// `vmscope replay`.
 pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
-    show(Reader::open(&arguments.file)?, arguments.follow, None)
+    let reader = Reader::open(&arguments.file)?;
+    match &arguments.gdb {
+        Some(address) => gdb::serve_trace(reader, arguments, address),
+        None => show(reader, arguments.follow, None),
+    }
 }
 
 /// Shows a trace in the UI, or reports on it if nobody looks.

@@ -15,6 +15,7 @@ pub(crate) mod live;
 mod model;
 mod monitor;
 mod packet;
+pub(crate) mod recorded;
 mod registers;
 mod serve;
 mod session;

@@ -5,10 +5,12 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
 use trace_format::event::Actor;
-use vmm_lite::{Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, Vm, devices};
+use vmm_lite::{
+    Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, RecordRegisters, Vm, devices,
+};
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
-use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull};
+use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull, Registers};
 use crate::gdb::{Listener, Server};
 use crate::guest::{Guest, Key, Machine};
 
@@ -142,9 +144,15 @@ pub fn doctor() -> Result<Diagnosis, Failure> {
 /// Memory of a guest from a file, in bytes: Linux with an initial RAM disk wants as much.
 const FILE_MEMORY: u64 = 256 << 20;
 
+/// The image of the built-in guest `name`.
+#[must_use]
+pub fn image(name: &str) -> Option<&'static [u8]> {
+    vmm_lite::guests::find(name).map(|guest| guest.image)
+}
+
 fn config(request: &Request) -> Result<Config, Failure> {
     let options = &request.options;
-    let standard = Config::new(image(&request.guest)?);
+    let standard = Config::new(image_of(&request.guest)?);
     let (default_vcpus, default_memory) = match standard.image {
         Image::Builtin(guest) => (guest.default_vcpus, standard.memory_bytes),
         Image::File(_) => (1, FILE_MEMORY),
@@ -167,6 +175,11 @@ fn config(request: &Request) -> Result<Config, Failure> {
         disk: options.disk.clone(),
         append: options.append.clone(),
         traps: traps.context("--traps").map_err(|error| Failure::new(Code::Usage, error))?,
+        registers: match options.registers {
+            Registers::None => RecordRegisters::Never,
+            Registers::Traps => RecordRegisters::Traps,
+            Registers::All => RecordRegisters::All,
+        },
         on_full: match options.on_full {
             OnFull::Wait => vmm_lite::OnFull::Wait,
             OnFull::Drop => vmm_lite::OnFull::Drop,
@@ -195,7 +208,7 @@ fn symbol_file(file: &crate::cli::SymbolFile) -> vmm_lite::SymbolFile {
 }
 
 /// A built-in guest's name comes before a file's.
-fn image(guest: &str) -> Result<Image, Failure> {
+fn image_of(guest: &str) -> Result<Image, Failure> {
     if let Some(guest) = vmm_lite::guests::find(guest) {
         return Ok(Image::Builtin(guest));
     }

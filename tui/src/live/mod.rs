@@ -3,12 +3,12 @@
 #[cfg(all(feature = "live", target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 #[cfg(all(feature = "live", target_os = "linux", target_arch = "x86_64"))]
-pub use kvm::{Live, doctor, guests};
+pub use kvm::{Live, doctor, guests, image};
 
 #[cfg(not(all(feature = "live", target_os = "linux", target_arch = "x86_64")))]
 mod none;
 #[cfg(not(all(feature = "live", target_os = "linux", target_arch = "x86_64")))]
-pub use none::{Live, doctor, guests};
+pub use none::{Live, doctor, guests, image};
 
 use std::path::PathBuf;
 

@@ -92,3 +92,9 @@ fn cannot() -> Failure {
     let why = "this build of vmscope cannot run guests: it needs Linux on x86-64 and the feature 'live'";
     Failure::new(Code::Host, anyhow::anyhow!(why))
 }
+
+/// The image of a built-in guest: none are compiled in.
+#[must_use]
+pub fn image(_: &str) -> Option<&'static [u8]> {
+    None
+}

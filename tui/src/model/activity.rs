@@ -130,7 +130,10 @@ impl LaneState {
     #[must_use]
     pub const fn of(state: &VcpuState) -> Self {
         match state {
-            VcpuState::Created | VcpuState::WaitingForSipi | VcpuState::Stopped { .. } => Self::Absent,
+            VcpuState::Created
+            | VcpuState::WaitingForSipi
+            | VcpuState::Reset { .. }
+            | VcpuState::Stopped { .. } => Self::Absent,
             VcpuState::Running => Self::Running,
             VcpuState::Halted => Self::Halted,
             VcpuState::Paused { .. } => Self::Paused,

@@ -3,8 +3,8 @@
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 use trace_format::event::{
-    Debugger, Event, Exit, ExitReason, FixupKind, Ipi, IrqSource, LostReason, MACHINE, Payload, Trap,
-    VECTOR_SYSCALL, VcpuState, vector_name,
+    Debugger, Event, Exit, ExitReason, FixupKind, Ipi, IrqSource, LostReason, MACHINE, Payload, Registers,
+    Trap, VECTOR_SYSCALL, VcpuState, vector_name,
 };
 
 use trace_format::screen::character;
@@ -149,6 +149,14 @@ fn payload(fields: &mut Fields<'_>, event: &Event) {
             fields.field("text", screen.cells.iter().map(|&cell| character(cell)).collect::<String>());
             if let Some((row, column)) = screen.cursor {
                 fields.field("cursor", format!("row {row}, column {column}"));
+            }
+        }
+        Payload::Registers(registers) => {
+            for (name, value) in Registers::NAMES.into_iter().zip(registers.values()) {
+                match name {
+                    "rip" => fields.code(name, value),
+                    _ => fields.hex(name, value),
+                }
             }
         }
         Payload::Slide(slide) => {
@@ -331,6 +339,7 @@ fn state(state: &VcpuState) -> String {
         VcpuState::Running => "runs".into(),
         VcpuState::Halted => "halted: waits for an interrupt".into(),
         VcpuState::Paused { by } => format!("paused by {}", by.name()),
+        VcpuState::Reset { by } => format!("reset by {}: begins anew", by.name()),
         VcpuState::Stopped { why } => format!("stopped: {why}"),
     }
 }

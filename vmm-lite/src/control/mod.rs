@@ -6,6 +6,8 @@
 mod memory;
 mod motion;
 mod points;
+mod reset;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::vcpu::{Activity, VcpuThread};
 
 pub use motion::StepOutcome;
 pub use points::{Placed, Point, PointKind};
+pub use state::{DebugRegisters, MSRS, Msr};
 
 pub use kvm_bindings::{kvm_regs as GeneralRegisters, kvm_sregs as SystemRegisters};
 
@@ -75,20 +78,17 @@ impl Control {
     /// # Errors
     /// When there is no such vCPU, or the run has ended.
     pub fn registers(&self, vcpu: u8) -> Result<Registers> {
-        self.on(vcpu, |thread| Registers { general: thread.vcpu().regs(), system: thread.vcpu().sregs() })
+        self.on(vcpu, VcpuThread::registers)
     }
 
-    /// Sets a vCPU's registers while the guest is paused.
+    /// Sets a vCPU's registers while the guest is paused, segments as they are given ([`Self::load_segments`] goes by
+    /// selectors). `IA32_APIC_BASE` stays; see [`Self::set_msr`]. A halted vCPU that is put elsewhere runs from there.
     ///
     /// # Errors
-    /// When the guest is not paused or there is no such vCPU.
+    /// When the guest is not paused, there is no such vCPU, or KVM refuses a value: nothing has changed then.
     pub fn set_registers(&self, vcpu: u8, registers: &Registers) -> Result<()> {
         let registers = *registers;
-        self.on_paused(vcpu, "set registers", move |thread| {
-            thread.vcpu().set_sregs(&registers.system);
-            thread.vcpu().set_regs(&registers.general);
-            Ok(())
-        })
+        self.on_paused(vcpu, "set registers", move |thread| thread.set_registers(&registers))
     }
 
     /// Makes a mark in the trace.

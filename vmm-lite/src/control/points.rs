@@ -232,7 +232,7 @@ impl Control {
     }
 
     /// Has every vCPU tell KVM of the breakpoints that there are now, or that there are none any more.
-    fn tell_of_breakpoints(&self) -> Result<()> {
+    pub(super) fn tell_of_breakpoints(&self) -> Result<()> {
         (0..self.machine.vcpus.len() as u8)
             .try_for_each(|number| self.on(number, VcpuThread::update_debug)?)
     }

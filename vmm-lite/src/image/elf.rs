@@ -2,9 +2,10 @@
 
 use object::LittleEndian;
 use object::elf::{
-    EM_386, EM_X86_64, ET_EXEC, FileHeader32, FileHeader64, Machine, NoteType, PT_LOAD, PT_NOTE,
+    EM_386, EM_X86_64, ET_EXEC, FileHeader32, FileHeader64, Machine, NoteType, PF_W, PT_LOAD, PT_NOTE,
 };
 use object::read::elf::{FileHeader, ProgramHeader};
+use trace_format::header::Stretch;
 
 use super::{ImageFile, place};
 use crate::error::Result;
@@ -41,6 +42,32 @@ pub(super) fn class(bytes: &[u8]) -> Option<Class> {
         [0x7f, b'E', b'L', b'F', ..] => Some(Class::Elf64),
         _ => None,
     }
+}
+
+/// The most stretches that are told of.
+const MOST_CONSTANT: usize = 64;
+
+/// What of an ELF file the guest has no permission to write where it is loaded; nothing of a damaged file, or of what is
+/// none.
+pub(super) fn constant(bytes: &[u8]) -> Vec<Stretch> {
+    match class(bytes) {
+        Some(Class::Elf32) => constant_of::<FileHeader32<LittleEndian>>(bytes).unwrap_or_default(),
+        Some(Class::Elf64) => constant_of::<FileHeader64<LittleEndian>>(bytes).unwrap_or_default(),
+        None => Vec::new(),
+    }
+}
+
+fn constant_of<Elf: FileHeader<Endian = LittleEndian>>(bytes: &[u8]) -> object::Result<Vec<Stretch>> {
+    let header = Elf::parse(bytes)?;
+    let endian = header.endian()?;
+    let segments = header.program_headers(endian, bytes)?.iter();
+    let constant = segments.filter(|s| s.p_type(endian) == PT_LOAD && !s.p_flags(endian).contains(PF_W));
+    let stretches = constant.map(|segment| Stretch {
+        gva: segment.p_vaddr(endian).into(),
+        offset: segment.p_offset(endian).into(),
+        length: segment.p_filesz(endian).into(),
+    });
+    Ok(stretches.filter(|stretch| stretch.length > 0).take(MOST_CONSTANT).collect())
 }
 
 /// Loads each segment at its physical address.

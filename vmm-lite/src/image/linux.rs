@@ -182,5 +182,11 @@ fn text_mode() -> screen_info {
 fn enter(kind: Kind, mode: Mode, address: u64, zero_page: u32) -> Loaded {
     let registers =
         EntryRegisters { rsi: zero_page.into(), rsp: BOOT_STACK_TOP, ..EntryRegisters::default() };
-    Loaded { kind, entry: Entry { mode, address, registers }, symbols: Vec::new(), no_symbols: None }
+    Loaded {
+        kind,
+        entry: Entry { mode, address, registers }, // A kernel writes to its own code.
+        symbols: Vec::new(),
+        no_symbols: None,
+        constant: Vec::new(),
+    }
 }

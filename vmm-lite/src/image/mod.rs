@@ -18,7 +18,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use trace_format::header::Symbol;
+use trace_format::header::{Stretch, Symbol};
 
 pub use crate::boot::{Entry, EntryRegisters, Mode};
 use crate::config::Module;
@@ -104,6 +104,8 @@ pub struct Loaded {
     pub symbols: Vec<Symbol>,
     /// Why a kernel that should have symbols has none.
     pub no_symbols: Option<String>,
+    /// What of the file stays in memory as it is, as far as the file says that it cannot be written.
+    pub constant: Vec<Stretch>,
 }
 
 /// Reads an image file. One that is compressed by gzip is unpacked, as GRUB does.

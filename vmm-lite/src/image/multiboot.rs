@@ -117,7 +117,8 @@ fn start(
     let info = information(image, end, handover, memory)?;
     let registers = EntryRegisters { rax: BOOTED, rbx: info.into(), ..EntryRegisters::default() };
     let entry = Entry { mode: Mode::Protected, address: entry, registers };
-    Ok(Loaded { kind: Kind::Multiboot, entry, symbols: symbols::of_elf(image)?, no_symbols: None })
+    let constant = super::elf::constant(image.bytes);
+    Ok(Loaded { kind: Kind::Multiboot, entry, symbols: symbols::of_elf(image)?, no_symbols: None, constant })
 }
 
 /// Writes the information structure (3.3) and what it points to; returns its gpa.

@@ -17,7 +17,8 @@ pub(super) fn load_elf(image: ImageFile<'_>, placed: &Placed, handover: Handover
     };
     let registers = EntryRegisters { rdi: BOOT_INFO, rsp: BOOT_STACK_TOP, ..EntryRegisters::default() };
     let entry = Entry { mode, address: placed.entry, registers };
-    Ok(Loaded { kind, entry, symbols: super::symbols::of_elf(image)?, no_symbols: None })
+    let constant = super::elf::constant(image.bytes);
+    Ok(Loaded { kind, entry, symbols: super::symbols::of_elf(image)?, no_symbols: None, constant })
 }
 
 /// A flat image is recognized by nothing: it is what is no other kind and fits below the end of conventional memory.
@@ -44,7 +45,7 @@ pub(super) fn load_flat(image: ImageFile<'_>, handover: Handover<'_>, memory: &M
     memory.write(FLAT_LOAD, image.bytes)?;
     let registers = EntryRegisters { rsp: FLAT_LOAD, ..EntryRegisters::default() };
     let entry = Entry { mode: Mode::Real, address: FLAT_LOAD, registers };
-    Ok(Loaded { kind: Kind::Flat, entry, symbols: Vec::new(), no_symbols: None })
+    Ok(Loaded { kind: Kind::Flat, entry, symbols: Vec::new(), no_symbols: None, constant: Vec::new() })
 }
 
 /// What else people hand to a monitor, by how it begins, and what to do about it.

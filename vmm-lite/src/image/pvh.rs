@@ -62,5 +62,6 @@ pub(super) fn load(
     };
     let registers = EntryRegisters { rbx: area.value(&info)?.into(), ..EntryRegisters::default() };
     let entry = Entry { mode: Mode::Protected, address: entry.into(), registers };
-    Ok(Loaded { kind: Kind::Pvh, entry, symbols: symbols::of_elf(image)?, no_symbols: None })
+    let constant = super::elf::constant(image.bytes);
+    Ok(Loaded { kind: Kind::Pvh, entry, symbols: symbols::of_elf(image)?, no_symbols: None, constant })
 }

@@ -3,6 +3,7 @@
 //! Left out: the polarity bits, because a pin is told whether its line is asserted, and the arbitration bus.
 
 use super::icr::DestinationMode;
+use super::inspect::Redirection;
 use super::origin::Origin;
 use super::route::{Delivery, Message};
 use trace_format::event::IrqSource;
@@ -125,6 +126,15 @@ impl Ioapic {
             .filter(|(_, entry)| entry & MASKED == 0 || entry & REMOTE_IRR != 0)
             .map(|(pin, entry)| (pin, message_of(entry)))
             .filter(|(_, message)| message.level)
+    }
+
+    /// Each pin's redirection entry, and whether its line is asserted.
+    pub fn redirections(&self) -> impl Iterator<Item = Redirection> {
+        (0..IOAPIC_PINS).zip(self.entries).map(|(pin, raw)| Redirection {
+            pin,
+            raw,
+            asserted: self.asserted & 1 << pin != 0,
+        })
     }
 
     /// Whether there is a pin that is unmasked and makes an NMI.

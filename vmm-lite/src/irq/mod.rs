@@ -13,6 +13,7 @@
 
 mod chips;
 mod icr;
+mod inspect;
 mod ioapic;
 mod lapic;
 mod lines;
@@ -25,6 +26,7 @@ mod vectors;
 
 pub use chips::{Chips, isa_line_to_pin};
 pub use icr::{DestinationMode, Icr};
+pub use inspect::{ApicState, Controllers, LVT_NAMES, LvtEntry, PicState, Redirection, TimerState};
 pub use ioapic::{IOAPIC_BASE, IOAPIC_PINS, IOAPIC_SIZE, Ioapic, Request};
 pub use lapic::{
     ApicMode, Effect, Eoi, Lapic, LapicConfig, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST,

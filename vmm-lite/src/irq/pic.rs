@@ -3,6 +3,8 @@
 //! Left out: MCS-80 mode, buffered mode, and the trigger-mode bit of ICW1 in favour of the ELCR, as in any PC with EISA
 //! or PCI.
 
+use super::inspect::PicState;
+
 /// A line whose interrupt the guest has acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PicEoi {
@@ -63,6 +65,12 @@ impl Pic {
             _ => {}
         }
         self.cascade();
+    }
+
+    /// The master's and the slave's registers.
+    #[must_use]
+    pub const fn state(&self) -> [PicState; 2] {
+        [self.master.state(), self.slave.state()]
     }
 
     /// Whether the INTR output is high.
@@ -186,6 +194,16 @@ impl Chip {
             polled: false,
             raised_ns: [0; 8],
             injected_ns: [0; 8],
+        }
+    }
+
+    const fn state(&self) -> PicState {
+        PicState {
+            vector: self.vector,
+            requests: self.requests,
+            in_service: self.in_service,
+            mask: self.mask,
+            level: self.level,
         }
     }
 

@@ -1,11 +1,14 @@
 //! KVM's own interrupt controllers (Documentation/virt/kvm/api.rst, 4.24 to 4.26, 4.52, 4.70 and 7.5).
 
+use std::fmt;
+
+use arrayvec::ArrayVec;
 use kvm_bindings::{
     KVM_CAP_SET_GUEST_DEBUG2, KVM_CAP_SPLIT_IRQCHIP, KVM_GUESTDBG_BLOCKIRQ, KVM_IRQ_ROUTING_IRQCHIP,
     KVM_IRQ_ROUTING_MSI, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE,
-    KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_UNINITIALIZED, KVM_PIT_SPEAKER_DUMMY,
-    KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip, kvm_irq_routing_msi,
-    kvm_irqchip, kvm_mp_state, kvm_msi, kvm_pit_config,
+    KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_RUNNABLE, KVM_MP_STATE_UNINITIALIZED,
+    KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry, kvm_irq_routing_irqchip,
+    kvm_irq_routing_msi, kvm_irqchip, kvm_lapic_state, kvm_mp_state, kvm_msi, kvm_pit_config, kvm_pit_state2,
 };
 use kvm_ioctls::{Cap, MsrFilterDefaultAction};
 
@@ -15,7 +18,7 @@ use super::vcpu::Vcpu;
 use super::vm::VmFd;
 use crate::config::Irqchip;
 use crate::error::{Error, Result};
-use crate::irq::{IOAPIC_PINS, MsiMessage, isa_line_to_pin};
+use crate::irq::{Controllers, IOAPIC_PINS, MsiMessage, PicState, Redirection, isa_line_to_pin};
 
 /// What a vCPU does whose local APIC KVM plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,14 +142,80 @@ impl VmFd {
     fn set_level_lines(&self, levels: u16) -> Result<()> {
         let [master, slave] = levels.to_le_bytes();
         for (chip_id, levels) in [(KVM_IRQCHIP_PIC_MASTER, master), (KVM_IRQCHIP_PIC_SLAVE, slave)] {
-            let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
-            self.fd.get_irqchip(&mut chip).map_err(|e| Error::kvm("KVM_GET_IRQCHIP", e))?;
+            let mut chip = self.chip(chip_id)?;
             // SAFETY: the id says that `pic` is the active member; it is plain data.
             let pic = unsafe { &mut chip.chip.pic };
             pic.elcr = levels & pic.elcr_mask;
             self.fd.set_irqchip(&chip).map_err(|e| Error::kvm("KVM_SET_IRQCHIP", e))?;
         }
         Ok(())
+    }
+
+    /// Notes the state of KVM's shared controllers and its 8254, which nobody has used yet.
+    ///
+    /// # Errors
+    /// When an ioctl fails.
+    pub(crate) fn power_on_chips(&self) -> Result<PowerOnChips> {
+        let chips = [KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, KVM_IRQCHIP_IOAPIC];
+        let mut noted = ArrayVec::new();
+        for id in chips {
+            noted.push(self.chip(id)?);
+        }
+        let pit = self.fd.get_pit2().map_err(|e| Error::kvm("KVM_GET_PIT2", e))?;
+        Ok(PowerOnChips { chips: noted, pit })
+    }
+
+    /// Gives them a state that [`Self::power_on_chips`] noted.
+    ///
+    /// # Errors
+    /// When an ioctl fails.
+    pub(crate) fn restore_chips(&self, state: &PowerOnChips) -> Result<()> {
+        // KVM keeps the levels of lines apart from the chips.
+        (0..16)
+            .filter(|line| isa_line_to_pin(*line).is_some())
+            .try_for_each(|line| self.set_line(line, false))?;
+        for chip in &state.chips {
+            self.fd.set_irqchip(chip).map_err(|e| Error::kvm("KVM_SET_IRQCHIP", e))?;
+        }
+        self.fd.set_pit2(&state.pit).map_err(|e| Error::kvm("KVM_SET_PIT2", e))
+    }
+
+    /// What KVM's IOAPIC and 8259s have in their registers.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn controllers(&self) -> Result<Controllers> {
+        let ioapic = self.chip(KVM_IRQCHIP_IOAPIC)?;
+        // SAFETY: the id says that `ioapic` is the active member; it is plain data.
+        let ioapic = unsafe { ioapic.chip.ioapic };
+        let pins = (0..IOAPIC_PINS).zip(ioapic.redirtbl).map(|(pin, entry)| Redirection {
+            pin,
+            // SAFETY: both members of the union are plain data of the same 8 bytes.
+            raw: unsafe { entry.bits },
+            asserted: ioapic.irr & 1 << pin != 0,
+        });
+        let pic = |id| {
+            let chip = self.chip(id)?;
+            // SAFETY: the id says that `pic` is the active member; it is plain data.
+            let pic = unsafe { chip.chip.pic };
+            Ok(PicState {
+                vector: pic.irq_base,
+                requests: pic.irr,
+                in_service: pic.isr,
+                mask: pic.imr,
+                level: pic.elcr,
+            })
+        };
+        Ok(Controllers {
+            ioapic: pins.collect(),
+            pics: [pic(KVM_IRQCHIP_PIC_MASTER)?, pic(KVM_IRQCHIP_PIC_SLAVE)?],
+        })
+    }
+
+    fn chip(&self, chip_id: u32) -> Result<kvm_irqchip> {
+        let mut chip = kvm_irqchip { chip_id, ..kvm_irqchip::default() };
+        self.fd.get_irqchip(&mut chip).map_err(|e| Error::kvm("KVM_GET_IRQCHIP", e))?;
+        Ok(chip)
     }
 
     fn set_routes(&self, routes: &[kvm_irq_routing_entry]) -> Result<()> {
@@ -156,7 +225,39 @@ impl VmFd {
     }
 }
 
+/// The shared controllers that KVM plays, and its 8254, after power-on.
+pub(crate) struct PowerOnChips {
+    chips: ArrayVec<kvm_irqchip, 3>,
+    pit: kvm_pit_state2,
+}
+
+impl fmt::Debug for PowerOnChips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PowerOnChips").finish_non_exhaustive()
+    }
+}
+
+/// The registers of a local APIC that KVM plays.
+pub(crate) struct ApicPage(kvm_lapic_state);
+
+impl ApicPage {
+    /// The register whose offset in the page is 16 times `index`.
+    pub(crate) fn register(&self, index: u8) -> u32 {
+        let start = 16 * usize::from(index);
+        let bytes = self.0.regs.get(start..start + 4).unwrap_or_default();
+        bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(byte.cast_unsigned()))
+    }
+}
+
 impl Vcpu {
+    /// The registers of the local APIC that KVM plays.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn apic_page(&self) -> Result<ApicPage> {
+        self.fd.get_lapic().map(ApicPage).map_err(|e| Error::kvm("KVM_GET_LAPIC", e))
+    }
+
     /// What a vCPU does whose local APIC KVM plays, as of the last exit.
     ///
     /// # Errors
@@ -168,6 +269,15 @@ impl Vcpu {
             KVM_MP_STATE_HALTED => RunState::Halted,
             _ => RunState::Runnable,
         })
+    }
+
+    /// Ends the `HLT` of a vCPU whose local APIC KVM plays.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn wake(&self) -> Result<()> {
+        let state = kvm_mp_state { mp_state: KVM_MP_STATE_RUNNABLE };
+        self.fd.set_mp_state(state).map_err(|e| Error::kvm("KVM_SET_MP_STATE", e))
     }
 
     /// Halts a vCPU whose local APIC KVM plays, as `HLT` does.

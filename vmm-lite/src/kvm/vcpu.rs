@@ -5,7 +5,7 @@ use std::ptr;
 use kvm_bindings::{
     CpuId, KVM_EXIT_IO, KVM_EXIT_MEMORY_FAULT, KVM_EXIT_MMIO, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,
     KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW, KVM_VCPUEVENT_VALID_SMM, Msrs,
-    kvm_interrupt, kvm_msr_entry, kvm_regs, kvm_run, kvm_sregs, kvm_vcpu_events,
+    kvm_debugregs, kvm_interrupt, kvm_msr_entry, kvm_regs, kvm_run, kvm_sregs, kvm_vcpu_events,
 };
 use kvm_ioctls::{SyncReg, VcpuFd};
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_ref};
@@ -258,6 +258,36 @@ impl Vcpu {
         self.fd.set_sync_dirty_reg(SyncReg::SystemRegister);
     }
 
+    /// Sets all of them at once, and now. Those that KVM refuses stay as they are; set by [`Self::set_sregs`] they would
+    /// make the next entry fail.
+    ///
+    /// # Errors
+    /// When KVM refuses them.
+    pub(crate) fn try_set(&mut self, regs: &kvm_regs, sregs: &kvm_sregs) -> Result<()> {
+        self.flush_registers()?;
+        let before = (self.regs(), self.sregs());
+        self.set_sregs(sregs);
+        self.set_regs(regs);
+        let outcome = self.flush_registers();
+        if outcome.is_err() {
+            self.set_sregs(&before.1);
+            self.set_regs(&before.0);
+            self.flush_registers()?;
+        }
+        self.fetch_sregs()?;
+        outcome
+    }
+
+    /// What KVM made of segment and control registers that it got by another way than `kvm_run`.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn fetch_sregs(&mut self) -> Result<()> {
+        self.flush_registers()?;
+        self.fd.sync_regs_mut().sregs = self.fd.get_sregs().map_err(|e| Error::kvm("KVM_GET_SREGS", e))?;
+        Ok(())
+    }
+
     /// Whether an external interrupt can be injected now.
     #[must_use]
     pub(crate) fn ready_for_interrupt(&mut self) -> bool {
@@ -372,14 +402,28 @@ impl Vcpu {
         self.fd.set_vcpu_events(events).map_err(|e| Error::kvm("KVM_SET_VCPU_EVENTS", e))
     }
 
+    /// The guest's own debug registers: what it has written to them, whatever the monitor has in the CPU's.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn debug_registers(&self) -> Result<kvm_debugregs> {
+        self.fd.get_debug_regs().map_err(|e| Error::kvm("KVM_GET_DEBUGREGS", e))
+    }
+
+    /// Sets them.
+    ///
+    /// # Errors
+    /// When KVM refuses a value.
+    pub(crate) fn set_debug_registers(&self, registers: &kvm_debugregs) -> Result<()> {
+        self.fd.set_debug_regs(registers).map_err(|e| Error::kvm("KVM_SET_DEBUGREGS", e))
+    }
+
     /// Sets the guest's own DR6.
     ///
     /// # Errors
     /// When the ioctl fails.
     pub(crate) fn set_dr6(&self, dr6: u64) -> Result<()> {
-        let mut registers = self.fd.get_debug_regs().map_err(|e| Error::kvm("KVM_GET_DEBUGREGS", e))?;
-        registers.dr6 = dr6;
-        self.fd.set_debug_regs(&registers).map_err(|e| Error::kvm("KVM_SET_DEBUGREGS", e))
+        self.set_debug_registers(&kvm_debugregs { dr6, ..self.debug_registers()? })
     }
 
     /// Reads an MSR; `None` if this host does not have it.

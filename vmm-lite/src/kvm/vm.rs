@@ -69,12 +69,6 @@ impl VmFd {
             .map_err(|e| Error::kvm("KVM_SET_USER_MEMORY_REGION", e))
     }
 
-    /// The guest's memory.
-    #[must_use]
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
     /// Makes vCPU `number`.
     ///
     /// # Errors

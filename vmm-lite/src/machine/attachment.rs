@@ -39,6 +39,11 @@ impl Attachment {
         self.end.get_or_insert(End { why, told: false });
     }
 
+    /// The guest has begun anew, and its end has not come.
+    pub(super) fn forget_end(&mut self) {
+        self.end = None;
+    }
+
     /// The end of which the debugger does not know yet; it does from now on.
     pub(super) fn tell(&mut self) -> Option<StopReason> {
         let end = self.end.as_mut().filter(|end| !end.told)?;

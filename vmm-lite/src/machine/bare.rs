@@ -6,13 +6,14 @@ use trace_format::Header;
 use trace_format::event::MACHINE;
 
 use super::{Machine, MachineState, Parts, Sink, VcpuShared};
+use crate::beginning::Beginning;
 use crate::calibration::{BreakpointStop, Calibration, Instructions, SyscallEntry};
 use crate::devices::{MemorySizes, MmioBus, PortBus};
 use crate::firmware::configuration;
 use crate::irq::Chips;
 use crate::memory::Memory;
 use crate::probe::{self, TrapSelection};
-use crate::recorder::{Clock, Lane};
+use crate::recorder::{Clock, Lane, RecordRegisters};
 use crate::vcpu::{Activity, OwnApic};
 
 /// A running machine of one vCPU that has no thread.
@@ -36,9 +37,18 @@ pub(super) fn machine(sink: Box<dyn Sink>, mmio: MmioBus) -> Machine {
     Machine::new(Parts {
         header: Header::default(),
         memory: Memory::new(1 << 20).unwrap(),
+        beginning: Beginning::of("hello"),
         clock,
         state: MachineState::Running,
-        probes: Arc::new(probe::Shared::new(calibration, TrapSelection::NONE, 40, false, false, false)),
+        probes: Arc::new(probe::Shared::new(
+            calibration,
+            TrapSelection::NONE,
+            RecordRegisters::Never,
+            40,
+            false,
+            false,
+            false,
+        )),
         vcpus: vec![VcpuShared::new(None, requests, Activity::Running)],
         bus: PortBus::new(Chips::new(1), sizes, configuration::items(1, 1 << 20, ""), 0, clock.now()),
         mmio,

@@ -7,8 +7,9 @@ use trace_format::event::{DeliveryMode, Ipi};
 
 use super::{Machine, Startup, lock};
 use crate::devices::PortBus;
+use crate::error::Result;
 use crate::irq::route::{self, Message};
-use crate::irq::{Icr, Origin, Raised};
+use crate::irq::{Controllers, Icr, Origin, Raised};
 
 /// The most vCPUs a machine has.
 const MOST_VCPUS: usize = 16;
@@ -56,6 +57,11 @@ impl Machine {
         if let Err(error) = self.sink.deliver(self, bus) {
             self.fail(error);
         }
+    }
+
+    /// What is in the registers of the shared controllers.
+    pub(crate) fn controllers(&self) -> Result<Controllers> {
+        self.sink.controllers(&lock(&self.bus))
     }
 
     /// Notes whether the 8259s want an interrupt taken.

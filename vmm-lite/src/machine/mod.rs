@@ -5,6 +5,7 @@ mod attachment;
 mod bare;
 mod holding;
 mod interrupts;
+mod reset;
 mod run_state;
 mod screen;
 mod sink;
@@ -30,6 +31,7 @@ pub(crate) use sink::{KernelApics, KernelLines, OwnApics, Sink};
 pub use stop::{Stop, StopCause, WatchAccess};
 pub(crate) use timekeeper::{Timekeeper, keep_time};
 
+use crate::beginning::Beginning;
 use crate::devices::{MmioBus, PortBus};
 use crate::error::Error;
 use crate::irq::Lapic;
@@ -51,6 +53,10 @@ pub(crate) struct Machine {
     /// What the trace says of the run before its first event.
     header: Mutex<Header>,
     pub(crate) memory: Memory,
+    /// What it began with, and begins with anew.
+    pub(crate) beginning: Beginning,
+    /// How often it has begun anew.
+    life: AtomicU64,
     pub(crate) clock: Clock,
     pub(crate) run: RunState,
     pub(crate) probes: Arc<probe::Shared>,
@@ -112,6 +118,7 @@ pub(crate) struct Startup {
 pub(crate) struct Parts {
     pub(crate) header: Header,
     pub(crate) memory: Memory,
+    pub(crate) beginning: Beginning,
     pub(crate) clock: Clock,
     pub(crate) state: MachineState,
     pub(crate) probes: Arc<probe::Shared>,
@@ -169,6 +176,7 @@ impl Machine {
         let Parts {
             header,
             memory,
+            beginning,
             clock,
             state,
             probes,
@@ -185,6 +193,8 @@ impl Machine {
         Self {
             header: Mutex::new(header),
             memory,
+            beginning,
+            life: AtomicU64::new(0),
             clock,
             run: RunState::new(vcpus.len() as u8, state),
             probes,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::Machine;
 use crate::devices::PortBus;
 use crate::error::Result;
-use crate::irq::MsiMessage;
-use crate::kvm::VmFd;
+use crate::irq::{Controllers, MsiMessage};
+use crate::kvm::{PowerOnChips, VmFd};
 
 /// Passes on what the shared controllers have to say.
 pub(crate) trait Sink: Debug + Send + Sync {
@@ -19,6 +19,22 @@ pub(crate) trait Sink: Debug + Send + Sync {
     /// # Errors
     /// When KVM refuses an interrupt.
     fn deliver(&self, machine: &Machine, bus: &mut PortBus) -> Result<()>;
+
+    /// The machine begins anew: what KVM plays of the shared controllers is as after power-on.
+    ///
+    /// # Errors
+    /// When KVM refuses.
+    fn reset(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// What is in the registers of the shared controllers.
+    ///
+    /// # Errors
+    /// When KVM plays them and does not tell.
+    fn controllers(&self, bus: &PortBus) -> Result<Controllers> {
+        Ok(Controllers { ioapic: bus.chips.ioapic.redirections().collect(), pics: bus.chips.pic.state() })
+    }
 }
 
 /// To the monitor's own local APICs.
@@ -59,12 +75,17 @@ impl Sink for KernelApics {
         machine.note_pics(bus);
         Ok(())
     }
+
+    fn reset(&self) -> Result<()> {
+        self.vm.expect_eois(std::iter::empty())
+    }
 }
 
 /// To controllers that are all KVM's, as changes of lines. Our own are never programmed and have nothing to say.
 #[derive(Debug)]
 pub(crate) struct KernelLines {
     pub(crate) vm: Arc<VmFd>,
+    pub(crate) power_on: PowerOnChips,
 }
 
 impl Sink for KernelLines {
@@ -73,5 +94,13 @@ impl Sink for KernelLines {
             self.vm.set_line(change.line, change.asserted)?;
         }
         Ok(())
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.vm.restore_chips(&self.power_on)
+    }
+
+    fn controllers(&self, _bus: &PortBus) -> Result<Controllers> {
+        self.vm.controllers()
     }
 }

@@ -1,6 +1,7 @@
 //! Keeping the probes where the guest's handlers are.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::idt::{Idt, VectorSet};
@@ -134,6 +135,12 @@ impl Probes {
         self.open.clear();
         self.reported = None;
         self.held = None;
+    }
+
+    /// The machine begins anew: nothing of the guest is where it was.
+    pub(crate) fn begin_anew(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        *self = Self::new(Arc::clone(&self.shared));
+        self.update(cx)
     }
 
     fn arm(&mut self, cx: &mut Context<'_>) -> Result<()> {

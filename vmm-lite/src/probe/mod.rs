@@ -24,7 +24,7 @@ mod traps;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use kvm_bindings::kvm_sregs;
@@ -40,7 +40,7 @@ use crate::emulate;
 use crate::error::Result;
 use crate::kvm::{DebugControl, Event, Exit, HardwareBreakpoint, Vcpu};
 use crate::memory::Memory;
-use crate::recorder::Lane;
+use crate::recorder::{Lane, RecordRegisters, registers_of};
 use crate::walk::Paging;
 use budget::Budget;
 use carry_out::Executor;
@@ -50,7 +50,7 @@ use place::Offer;
 use site::{INT3, Site};
 use step::OpenStep;
 use table::Table;
-use trace_format::event::Actor;
+use trace_format::event::{Actor, Payload};
 use traps::OpenTrap;
 pub(crate) use watch::Watch;
 
@@ -71,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) breakpoints: Breakpoints,
     pub(crate) calibration: Calibration,
     pub(crate) selection: TrapSelection,
+    pub(crate) registers: RecordRegisters,
     pub(crate) physical_bits: u8,
     pub(crate) one_gib_pages: bool,
     /// Whether KVM must hold back interrupts of its own while a vCPU is stepped.
@@ -89,6 +90,7 @@ impl Shared {
     pub(crate) fn new(
         calibration: Calibration,
         selection: TrapSelection,
+        registers: RecordRegisters,
         physical_bits: u8,
         one_gib_pages: bool,
         block_interrupts: bool,
@@ -98,6 +100,7 @@ impl Shared {
             breakpoints: Breakpoints::new(Offer::of(&calibration)),
             calibration,
             selection,
+            registers,
             physical_bits,
             one_gib_pages,
             block_interrupts,
@@ -107,6 +110,12 @@ impl Shared {
             looked_ns: AtomicU64::new(0),
             bounce_handler: AtomicU64::new(0),
         }
+    }
+
+    /// Forgets where the guest's handlers are, and every breakpoint that is in its memory. What users want stays wanted.
+    pub(crate) fn begin_anew(&self) {
+        self.breakpoints.begin_anew();
+        self.bounce_handler.store(0, Ordering::Relaxed);
     }
 
     /// How a vCPU with these registers translates.
@@ -379,7 +388,7 @@ impl Probes {
 
     /// An `INT3` of the guest's own that KVM gave to us: it gets its exception.
     fn guests_own(&mut self, pc: u64, cx: &mut Context<'_>) -> Result<Verdict> {
-        use trace_format::event::{Fixup, FixupKind, Mnemonic, Payload};
+        use trace_format::event::{Fixup, FixupKind, Mnemonic};
         let mut regs = cx.vcpu.regs();
         regs.rflags &= !RFLAGS_RF;
         // Where KVM passes #BP on it knows the instruction's length, and goes behind it when #BP is injected.
@@ -395,7 +404,12 @@ impl Probes {
 
     /// The guest has entered its own handler for breakpoints, on which a breakpoint register sits.
     pub(super) fn bounced(&mut self, cx: &mut Context<'_>) -> Result<Verdict> {
-        match self.take_back(cx)? {
+        let taken_back = self.take_back(cx)?;
+        if self.shared.registers == RecordRegisters::All && cx.lane.is_on() {
+            let registers = registers_of(cx.vcpu);
+            cx.lane.record_at(cx.time, Payload::Registers(registers));
+        }
+        match taken_back {
             Some((pc, Some(site))) => self.at_site(pc, &site, cx),
             Some((pc, None)) => Ok(Verdict::Probe { pc }),
             // The guest's own, already delivered: record it and go on behind the handler's first instruction.
@@ -407,7 +421,7 @@ impl Probes {
     }
 
     /// Whether the vCPU stands where breakpoints bounce to.
-    pub(super) fn is_at_bounce_handler(&self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_at_bounce_handler(&self, cx: &mut Context<'_>) -> bool {
         self.bounce_handler() == Some(cx.vcpu.rip())
     }
 

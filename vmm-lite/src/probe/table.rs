@@ -292,6 +292,29 @@ impl Breakpoints {
         nowhere
     }
 
+    /// Forgets every breakpoint without a look at guest memory, which is about to be cleared, and what vCPUs want. What
+    /// others want is placed by [`Self::place_again`].
+    pub(super) fn begin_anew(&self) {
+        let mut inner = self.lock();
+        let Inner { mut wanted, watches, .. } = std::mem::take(&mut *inner);
+        wanted.retain(|owner, _| !matches!(owner, Owner::Vcpu(_)));
+        (inner.wanted, inner.watches) = (wanted, watches);
+        self.pending.store(0, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Puts everything where it belongs in the memory of a guest that has begun anew; what is not mapped yet waits.
+    /// False if there is nothing.
+    pub(crate) fn place_again(&self, memory: &Memory, paging: &Paging) -> bool {
+        let mut inner = self.lock();
+        let any = inner.wanted.values().any(|wanted| !wanted.is_empty())
+            || inner.watches.values().any(|watches| !watches.is_empty());
+        if any {
+            drop(self.place(&mut inner, Owner::User, memory, paging));
+        }
+        any
+    }
+
     /// Writes guest memory for a debugger: under a breakpoint the new byte is kept for later.
     pub(crate) fn write(&self, memory: &Memory, gpa: u64, data: &[u8]) -> Result<()> {
         let mut inner = self.lock();

@@ -13,6 +13,7 @@ use super::returns::Return;
 use super::site::Site;
 use super::{Context, OPEN_TRAPS, Probes};
 use crate::error::Result;
+use crate::recorder::{RecordRegisters, registers_of};
 use crate::walk::{Paging, access_of_fault};
 
 const VECTOR_PF: u8 = 14;
@@ -59,7 +60,16 @@ impl Probes {
             cr2: None,
         };
         self.enter(&trap, regs.rcx, cx.time);
+        self.record_registers(cx);
         cx.lane.record_at(cx.time, Payload::Trap(trap));
+    }
+
+    /// What a handler finds in the registers. Where every exit's are recorded, these are.
+    fn record_registers(&self, cx: &mut Context<'_>) {
+        if self.shared.registers == RecordRegisters::Traps && cx.lane.is_on() {
+            let registers = registers_of(cx.vcpu);
+            cx.lane.record_at(cx.time, Payload::Registers(registers));
+        }
     }
 
     /// Whether the frame returns behind an `INT vector`.
@@ -99,6 +109,7 @@ impl Probes {
             cr2,
         };
         self.enter(&trap, frame.at, cx.time);
+        self.record_registers(cx);
         cx.lane.record_at(cx.time, Payload::Trap(trap));
         if let (Some(gva), Some(code)) = (cr2, code) {
             let access = access_of_fault(code as u32, frame.cpl(), frame.rflags);

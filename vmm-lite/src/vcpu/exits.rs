@@ -19,7 +19,7 @@ use crate::recorder::Timing;
 
 /// The IOAPIC's registers, gpa.
 const IOAPIC: std::ops::Range<u64> = 0xfec0_0000..0xfec0_1000;
-const IA32_TSC: u32 = 0x10;
+pub(super) const IA32_TSC: u32 = 0x10;
 /// Bytes of an exit's data that fit into the exit's event.
 const IN_EXIT: usize = 8;
 /// What a hypercall that nobody knows returns: `-KVM_ENOSYS` (`linux/kvm_para.h`).
@@ -307,7 +307,7 @@ impl VcpuThread {
     }
 
     /// The TPR has been written through the APIC's page: KVM must know it as CR8.
-    fn set_priority(&mut self, cr8: u8) {
+    pub(super) fn set_priority(&mut self, cr8: u8) {
         self.cr8 = cr8.into();
         self.vcpu.set_cr8(cr8.into());
     }
@@ -339,8 +339,7 @@ impl VcpuThread {
                     if let Some(slide) = self.machine.slide_by(data) {
                         self.lane.record_at(timing.time, Payload::Slide(slide));
                     }
-                    let (probes, mut cx) = self.probing(now);
-                    probes.set_lstar(data, &mut cx)?;
+                    self.move_syscall_probe(data, now)?;
                 }
                 done
             }
@@ -350,7 +349,13 @@ impl VcpuThread {
         Ok(ExitReason::Msr { direction: MsrDirection::Write, index, data, reason, failed: !done })
     }
 
-    fn write_apic_msr(&mut self, index: u32, data: u64, now: u64) -> Result<bool> {
+    /// System calls go to `lstar` from now on.
+    pub(super) fn move_syscall_probe(&mut self, lstar: u64, now: u64) -> Result<()> {
+        let (probes, mut cx) = self.probing(now);
+        probes.set_lstar(lstar, &mut cx)
+    }
+
+    pub(super) fn write_apic_msr(&mut self, index: u32, data: u64, now: u64) -> Result<bool> {
         let tsc = if index == MSR_TSC_DEADLINE { self.vcpu.msr(IA32_TSC)?.unwrap_or(0) } else { 0 };
         let outcome = self.with_lapic(|lapic| {
             (lapic.write_msr(index, data, now, tsc).ok(), lapic.cr8(), lapic.mmio_page())
@@ -432,6 +437,12 @@ impl VcpuThread {
         let machine = Arc::clone(&self.machine);
         if !machine.run.hold_others(self.number, || machine.notify_all()) {
             return Ok(()); // the run has ended
+        }
+        if self.is_of_another_life() {
+            // The machine has begun anew, and the instruction is gone.
+            machine.run.release_others();
+            machine.notify_all();
+            return Ok(());
         }
         let from = self.vcpu.rip();
         let left = match self.interruptibly(now, Probes::step_natively) {

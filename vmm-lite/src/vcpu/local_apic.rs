@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use super::{Activity, Next, VcpuThread};
 use crate::error::Result;
+use crate::irq::{ApicState, MSR_TSC_DEADLINE};
 use crate::kvm::{Exit, RunState};
 use crate::machine::lock;
 
@@ -24,6 +25,12 @@ pub(crate) trait LocalApic: Debug + Send + Sync {
 
     /// The vCPU has executed `HLT`, which the monitor carried out.
     fn halt(&self, thread: &mut VcpuThread) -> Result<()>;
+
+    /// A debugger has put the halted vCPU elsewhere, where it is to run.
+    fn wake(&self, thread: &mut VcpuThread) -> Result<()>;
+
+    /// The local APIC's registers.
+    fn state(&self, thread: &mut VcpuThread) -> Result<ApicState>;
 }
 
 /// The monitor's.
@@ -71,6 +78,19 @@ impl LocalApic for OwnApic {
         thread.set_activity(Activity::Halted);
         Ok(())
     }
+
+    fn wake(&self, thread: &mut VcpuThread) -> Result<()> {
+        thread.set_activity(Activity::Running);
+        Ok(())
+    }
+
+    fn state(&self, thread: &mut VcpuThread) -> Result<ApicState> {
+        let now = thread.machine.clock.now();
+        match thread.with_lapic(|lapic| lapic.state(now)) {
+            Some(state) => Ok(state),
+            None => kernel_state(thread),
+        }
+    }
 }
 
 /// KVM's, beside the monitor's 8259s.
@@ -101,6 +121,15 @@ impl LocalApic for KernelApicOwnPics {
         thread.vcpu.halt()?;
         note_activity(thread, None)
     }
+
+    fn wake(&self, thread: &mut VcpuThread) -> Result<()> {
+        thread.vcpu.wake()?;
+        note_activity(thread, None)
+    }
+
+    fn state(&self, thread: &mut VcpuThread) -> Result<ApicState> {
+        kernel_state(thread)
+    }
 }
 
 /// KVM's, and it plays the rest too.
@@ -125,6 +154,24 @@ impl LocalApic for KernelApic {
         thread.vcpu.halt()?;
         note_activity(thread, None)
     }
+
+    fn wake(&self, thread: &mut VcpuThread) -> Result<()> {
+        thread.vcpu.wake()?;
+        note_activity(thread, None)
+    }
+
+    fn state(&self, thread: &mut VcpuThread) -> Result<ApicState> {
+        kernel_state(thread)
+    }
+}
+
+/// What KVM says of the local APIC that it plays.
+fn kernel_state(thread: &mut VcpuThread) -> Result<ApicState> {
+    let page = thread.vcpu.apic_page()?;
+    let base = thread.vcpu.sregs().apic_base;
+    let mut state = ApicState::read(thread.number.into(), base, |index| page.register(index));
+    state.timer.tsc_deadline = thread.vcpu.msr(MSR_TSC_DEADLINE)?.unwrap_or(0);
+    Ok(state)
 }
 
 /// Notes what KVM says that the vCPU does. It can be anything but running only when somebody called it out of

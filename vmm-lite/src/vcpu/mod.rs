@@ -10,25 +10,28 @@ mod inject;
 mod local_apic;
 mod mmio;
 mod request;
+mod reset;
+mod segments;
 mod startup;
+mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
 use crossbeam_channel::Receiver;
-use kvm_bindings::{kvm_regs, kvm_sregs};
 use trace_format::event::{self, Actor, AddressSpace, Debugger, ExitReason, Payload, StopReason, VcpuState};
 
 pub(crate) use console::Console;
 pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
 pub(crate) use request::Request;
+pub use segments::Segment;
 
 use crate::error::Result;
-use crate::kvm::{Exit, Left, Vcpu};
+use crate::kvm::{Exit, Left, PowerOn, Vcpu};
 use crate::machine::{Machine, Order, StopCause, lock};
 use crate::probe::{Context, Probes};
-use crate::recorder::{Lane, Met, Timing};
+use crate::recorder::{Lane, Met, RecordRegisters, Timing, registers_of};
 
 /// What a vCPU does while the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,13 @@ pub enum Activity {
     Halted,
     /// Waits for INIT or a start-up IPI.
     WaitingForSipi,
+}
+
+impl Activity {
+    /// What vCPU `number` does after power-on.
+    pub(crate) const fn first(number: u8) -> Self {
+        if number == 0 { Self::Running } else { Self::WaitingForSipi }
+    }
 }
 
 /// The thread's state.
@@ -69,8 +79,10 @@ pub(crate) struct VcpuThread {
     cr8: u64,
     /// The local APIC's page.
     apic_page: Option<u64>,
-    /// Registers after reset, for INIT.
-    reset: (kvm_regs, kvm_sregs),
+    /// As it was after power-on, for INIT and for when the machine begins anew.
+    power_on: PowerOn,
+    /// How often the machine had begun anew when this vCPU did.
+    life: u64,
 }
 
 /// What the end of a vCPU's thread means to the others, even if it ends by a panic.
@@ -103,11 +115,10 @@ pub(crate) enum Next {
 impl VcpuThread {
     pub(crate) fn new(
         mut vcpu: Vcpu,
-        reset: (kvm_regs, kvm_sregs),
+        power_on: PowerOn,
         machine: Arc<Machine>,
         requests: Receiver<Request>,
         lane: Lane,
-        activity: Activity,
     ) -> Self {
         let number = vcpu.number();
         let shared = Arc::clone(&machine.probes);
@@ -130,14 +141,15 @@ impl VcpuThread {
             handled_ns: 0,
             unrecorded: false,
             probes: Probes::new(shared),
-            activity,
+            activity: Activity::first(number),
             generation: 0,
             parked: false,
             look: true,
             injected: None,
             cr8: 0,
             apic_page,
-            reset,
+            power_on,
+            life: 0,
         }
     }
 
@@ -175,6 +187,7 @@ impl VcpuThread {
 
     /// Everything that can keep the vCPU out of the guest.
     fn look_around(&mut self) -> Result<Next> {
+        self.keep_up_with_resets()?;
         // Whoever sends a request notifies the vCPU of it.
         while self.look
             && let Ok(request) = self.requests.try_recv()
@@ -189,6 +202,8 @@ impl VcpuThread {
                     self.park()?;
                     return Ok(Next::LookAgain);
                 }
+                // While it was parked, and after the look at the beginning.
+                Order::Run if self.is_of_another_life() => return Ok(Next::LookAgain),
                 Order::Run => {
                     self.generation = generation;
                     self.parked = false;
@@ -238,6 +253,11 @@ impl VcpuThread {
         if matches!(exit, Exit::Interrupted | Exit::InterruptWindow) {
             let (probes, mut cx) = self.probing(timing.time);
             probes.undo_bounce(&mut cx)?;
+        }
+        // Where a breakpoint bounces, those at the breakpoint are recorded.
+        let (probes, mut cx) = self.probing(timing.time);
+        if !matches!(exit, Exit::Debug { .. }) || !probes.is_at_bounce_handler(&mut cx) {
+            self.record_registers(timing.time);
         }
         let (rip, cpl) = (self.vcpu.rip(), self.vcpu.cpl());
         self.notice_changes(timing)?;
@@ -311,6 +331,14 @@ impl VcpuThread {
             self.recording = true;
         }
         self.lane.record(payload);
+    }
+
+    /// Records the registers, if those of every exit are: before anything else of that time.
+    fn record_registers(&mut self, time: u64) {
+        if self.machine.probes.registers == RecordRegisters::All && self.lane.is_on() {
+            let registers = registers_of(&mut self.vcpu);
+            self.lane.record_at(time, Payload::Registers(registers));
+        }
     }
 
     /// Ends the handling of the last exit.

@@ -6,7 +6,7 @@ use super::{Activity, VcpuThread, cause_of};
 use crate::control::StepOutcome;
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
-use crate::machine::{MachineState, WatchAccess};
+use crate::machine::{Machine, MachineState, WatchAccess};
 use crate::probe::{Context, Probes, Stepped, Watch};
 use crate::recorder::Tripwire;
 
@@ -22,6 +22,10 @@ const MOST_INTERRUPTIONS: usize = 3;
 impl VcpuThread {
     pub(crate) fn vcpu(&mut self) -> &mut crate::kvm::Vcpu {
         &mut self.vcpu
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// Takes over breakpoints that others have set.
@@ -50,7 +54,8 @@ impl VcpuThread {
             return Err(Error::WrongState { operation, state: "has ended" });
         }
         let result = match machine.run.state() {
-            MachineState::Paused { .. } => work(self),
+            // The machine may have begun anew meanwhile.
+            MachineState::Paused { .. } => self.keep_up_with_resets().and_then(|()| work(self)),
             _ => Err(Error::WrongState { operation, state: "is not paused" }),
         };
         machine.run.release_others();
@@ -74,6 +79,8 @@ impl VcpuThread {
             self.machine.local_apic.after_step(self)?;
         }
         let (to, mut watched) = (self.vcpu.rip(), None);
+        let time = self.begin().time;
+        self.record_registers(time);
         self.record(Payload::Debugger(Debugger::Stepped { by, from, to }));
         if let Some(watch) = self.probes.take_watched() {
             let Watch { address, access, .. } = watch;

@@ -33,10 +33,9 @@ impl VcpuThread {
     }
 
     fn init(&mut self) -> Result<()> {
-        let (regs, sregs) = self.reset;
         self.settle()?;
-        self.vcpu.set_sregs(&sregs);
-        self.vcpu.set_regs(&regs);
+        self.vcpu.set_sregs(&self.power_on.sregs);
+        self.vcpu.set_regs(&self.power_on.regs);
         // Nothing that was on its way survives an INIT.
         self.vcpu.clear_events()?;
         self.with_lapic(crate::irq::Lapic::init);

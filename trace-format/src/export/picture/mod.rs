@@ -266,7 +266,7 @@ fn ipi_name(ipi: &Ipi) -> String {
 fn name(payload: &Payload) -> Cow<'_, str> {
     match payload {
         Payload::Exit(exit) => exit.reason.name().into(),
-        Payload::State(state @ VcpuState::Paused { by }) => {
+        Payload::State(state @ (VcpuState::Paused { by } | VcpuState::Reset { by })) => {
             format!("{} by {}", state.name(), by.name()).into()
         }
         Payload::State(VcpuState::Stopped { why }) => format!("stopped: {why}").into(),

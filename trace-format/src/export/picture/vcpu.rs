@@ -176,6 +176,11 @@ impl Vcpu {
     ) -> io::Result<()> {
         let Seen { subject, shown, .. } = seen;
         let track = Track::State(self.number);
+        if matches!(state, VcpuState::Reset { .. }) {
+            // Runs or is paused as before.
+            let mark = Mark { track, ..self.mark(seen) };
+            return if shown { canvas.instant(mark) } else { Ok(()) };
+        }
         if std::mem::take(&mut self.in_state) {
             canvas.end(track, subject.event.time, None)?;
         }

@@ -28,6 +28,7 @@ mod memory;
 #[cfg(test)]
 mod older;
 mod quick;
+mod registers;
 mod run;
 mod screen;
 mod trap;
@@ -58,6 +59,7 @@ mod tag {
     pub(super) const LOST: u8 = 20;
     pub(super) const SCREEN: u8 = 21;
     pub(super) const SLIDE: u8 = 22;
+    pub(super) const REGISTERS: u8 = 23;
 
     pub(super) const TRAP_RETURN: u8 = TIMED + 3;
     pub(super) const IPI_ACCEPTED: u8 = TIMED + 8;
@@ -110,6 +112,7 @@ pub(crate) struct Deltas {
     traps: trap::Deltas,
     walks: walk::Deltas,
     memory: memory::Deltas,
+    registers: registers::Deltas,
     ipi: u64,
     /// What a debugger, a fix-up or data were last about.
     address: u64,
@@ -145,6 +148,7 @@ pub(crate) fn tag_and_times(payload: &Payload) -> (u8, Times) {
         Payload::Lost(_) => (tag::LOST, Times::default()),
         Payload::Screen(_) => (tag::SCREEN, Times::default()),
         Payload::Slide(_) => (tag::SLIDE, Times::default()),
+        Payload::Registers(_) => (tag::REGISTERS, Times::default()),
     }
 }
 
@@ -180,6 +184,7 @@ pub(crate) fn encode(
         Payload::Lost(v) => run::encode_lost(v, e),
         Payload::Screen(v) => screen::encode(v, e),
         Payload::Slide(v) => run::encode_slide(v, e),
+        Payload::Registers(v) => registers::encode(v, &mut deltas.registers, e),
     }?;
     super::varint::put(out, e.used as u64);
     out.extend_from_slice(&e.buffer[..e.used]);
@@ -236,6 +241,7 @@ pub(crate) fn decode(
         tag::LOST => run::decode_lost(bytes)?.map(Payload::Lost),
         tag::SCREEN => screen::decode(bytes)?.map(Payload::Screen),
         tag::SLIDE => Some(Payload::Slide(run::decode_slide(bytes)?)),
+        tag::REGISTERS => registers::decode(bytes, &mut deltas.registers)?.map(Payload::Registers),
         _ => None,
     };
     let known = payload.is_some();

@@ -32,6 +32,7 @@ mod state {
     pub(super) const HALTED: u8 = 3;
     pub(super) const PAUSED: u8 = 4;
     pub(super) const STOPPED: u8 = 5;
+    pub(super) const RESET: u8 = 6;
 }
 
 mod why {
@@ -115,6 +116,7 @@ pub(super) fn encode_state(state: &VcpuState, e: &mut Encoder) -> Encoded {
         VcpuState::Running => (state::RUNNING, 0, 0),
         VcpuState::Halted => (state::HALTED, 0, 0),
         VcpuState::Paused { by } => (state::PAUSED, 0, by.code().into()),
+        VcpuState::Reset { by } => (state::RESET, 0, by.code().into()),
         VcpuState::Stopped { why } => {
             let (why, detail) = match *why {
                 StopReason::GuestExit { status } => (why::GUEST_EXIT, status),
@@ -142,6 +144,7 @@ pub(super) fn decode_state(mut bytes: &[u8]) -> Result<Option<VcpuState>, Malfor
         state::RUNNING => Some(VcpuState::Running),
         state::HALTED => Some(VcpuState::Halted),
         state::PAUSED => actor.map(|by| VcpuState::Paused { by }),
+        state::RESET => actor.map(|by| VcpuState::Reset { by }),
         state::STOPPED => match v.why {
             why::GUEST_EXIT => Some(StopReason::GuestExit { status: v.detail }),
             why::RESET => detail.and_then(ResetBy::from_code).map(|by| StopReason::Reset { by }),

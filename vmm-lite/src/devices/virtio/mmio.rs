@@ -204,7 +204,8 @@ impl Transport {
         self.status = status;
     }
 
-    fn reset(&mut self) {
+    /// Back to where [`Self::new`] left it: by the driver's wish, or the machine's.
+    pub fn reset(&mut self) {
         self.device.reset();
         for (queue, &most) in self.queues.iter_mut().zip(self.device.queues()) {
             *queue = Virtqueue::new(most);

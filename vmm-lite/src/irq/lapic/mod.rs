@@ -12,12 +12,15 @@ mod timer;
 mod tests;
 
 use super::Icr;
+use super::inspect::ApicState;
 use super::origin::{Origin, Origins};
 use super::route::{Address, Delivery, Message};
 use super::vectors::Vectors;
 use arrayvec::ArrayVec;
 use lvt::{Lvt, Pin};
+pub(super) use msr::mode_of;
 pub use msr::{ApicMode, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST, MsrFault};
+use registers::Register;
 use timer::Timer;
 use trace_format::event::IrqSource;
 
@@ -156,6 +159,11 @@ impl Lapic {
         lapic
     }
 
+    /// Power-up once more.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.config);
+    }
+
     /// What an INIT does to it: everything but the id and `IA32_APIC_BASE` is as after power-up (SDM vol. 3, 12.4.7.3).
     ///
     /// The boot processor's LINT0 is `ExtINT` and its LINT1 NMI afterwards, as PC firmware leaves them (virtual wire
@@ -272,6 +280,23 @@ impl Lapic {
     pub fn eoi(&mut self) -> Option<Eoi> {
         let InService { vector, level, origins, injected_ns } = self.in_service.pop()?;
         Some(Eoi { vector, level, origins, injected_ns })
+    }
+
+    /// Everything of it, for people.
+    #[must_use]
+    pub fn state(&self, now_ns: u64) -> ApicState {
+        // What is due has its effect on a copy: looking changes nothing.
+        let mut copy = self.clone();
+        copy.expire(now_ns);
+        let mut state = ApicState::read(self.config.id.into(), self.base, |index| {
+            Register::at(index).map_or(0, |register| match register {
+                Register::IcrHigh => (copy.icr >> 32) as u32,
+                register => copy.get(register, now_ns),
+            })
+        });
+        state.timer.tsc_deadline = copy.timer.tsc_deadline();
+        state.timer.deadline_ns = copy.next_deadline_ns();
+        state
     }
 
     /// The task priority as CR8 shows it: the high four bits of the TPR.

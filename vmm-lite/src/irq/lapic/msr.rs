@@ -50,7 +50,7 @@ pub(super) const fn base_after_reset(bsp: bool) -> u64 {
     XAPIC_BASE | BASE_ENABLED | if bsp { BASE_BSP } else { 0 }
 }
 
-const fn mode_of(base: u64) -> ApicMode {
+pub(in crate::irq) const fn mode_of(base: u64) -> ApicMode {
     match (base & BASE_ENABLED != 0, base & BASE_X2APIC != 0) {
         (false, _) => ApicMode::Disabled,
         (true, false) => ApicMode::XApic,

@@ -1,0 +1,200 @@
+//! GDB, the real one, on recorded traces.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use trace_format::event::{Exit, ExitReason, Payload, Registers, Trap, TrapClass};
+use trace_format::header::{ImageFacts, Stretch};
+use trace_format::{Event, Header, Writer};
+use vmscope_tests::program;
+use vmscope_tests::skip::skip;
+
+/// Where a made-up kernel has its code.
+const CODE: u64 = 0xffff_8000_0000_1000;
+const HANDLER: u64 = CODE + 0x40;
+
+/// A server that ends with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// One vCPU that exits at CODE, CODE+2, ..., each time with registers, and then takes a trap without.
+fn write_trace(directory: &Path) {
+    let image: Vec<u8> = [0x90; 64].into_iter().chain([0xf4; 64]).collect();
+    std::fs::write(directory.join("kernel"), &image).unwrap();
+    let constant = vec![Stretch { gva: CODE, offset: 0, length: 128 }];
+    let header = Header {
+        guest: directory.join("kernel").display().to_string(),
+        vcpus: 2,
+        image: Some(ImageFacts::of(&image, constant)),
+        ..Header::default()
+    };
+    let file = std::fs::File::create(directory.join("t.vmt")).unwrap();
+    let mut writer = Writer::new(file, &header).unwrap();
+    let mut put = |time, payload| writer.append(&Event { time, vcpu: 0, payload }).unwrap();
+    let exit = |rip| {
+        Payload::Exit(Exit { reason: ExitReason::Interrupted, rip, cpl: 0, guest_ns: 10, handling_ns: 1 })
+    };
+    for n in 0..8 {
+        let rip = CODE + 2 * n;
+        let mut registers = Registers { rip, rflags: 2, cr3: 0x5000, ..Registers::default() };
+        registers.general[0] = 0x100 + n;
+        put(100 * (n + 1), Payload::Registers(registers));
+        put(100 * (n + 1), exit(rip));
+    }
+    let trap = Trap {
+        id: 1,
+        vector: 14,
+        shared_by: 1,
+        class: TrapClass::Fault,
+        code: Some(2),
+        rip: CODE + 16,
+        cs: 8,
+        cpl: 0,
+        rsp: 0x8000,
+        handler: HANDLER,
+        cr2: Some(0x1234),
+    };
+    put(1000, Payload::Trap(trap));
+    put(1000, exit(HANDLER));
+    writer.finish().unwrap();
+}
+
+/// What GDB prints for these commands; the trace is served at a socket, or at a port.
+fn debug(directory: &Path, over_socket: bool, commands: &[&str]) -> String {
+    let trace = directory.join("t.vmt").display().to_string();
+    let address =
+        if over_socket { directory.join("s").display().to_string() } else { "127.0.0.1:0".to_owned() };
+    let mut child = program::command(&["replay", &trace, "--gdb", &address, "--headless"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let _server = Server(child);
+    let mut line = String::new();
+    while !line.contains("target remote") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    let target = line.split('\'').nth(1).unwrap().to_owned();
+    let mut gdb = Command::new("gdb");
+    gdb.args(["-nx", "-batch"]).env("DEBUGINFOD_URLS", "").stdin(Stdio::null());
+    let settings = ["set pagination off", "set confirm off", "set architecture i386:x86-64", &target];
+    // Each by itself: after an error in a script GDB would not go on.
+    for command in settings.iter().chain(commands) {
+        gdb.args(["-ex", command]);
+    }
+    let output = gdb.output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn gdb_or_skip(test: &str) -> bool {
+    let there = Command::new("gdb").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !there {
+        skip(test, "no gdb");
+    }
+    there
+}
+
+/// The lines that `commands` marked with `printf "@..."`.
+fn marked(output: &str) -> Vec<&str> {
+    output.lines().filter_map(|line| line.strip_prefix('@')).collect()
+}
+
+#[test]
+fn steps_and_breakpoints_go_both_ways() {
+    if !gdb_or_skip("steps_and_breakpoints_go_both_ways") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    write_trace(directory.path());
+    let at = "printf \"@%lx %lx\\n\", $rip, $rax";
+    let commands = [
+        at,
+        "stepi",
+        at,
+        "stepi",
+        at,
+        "reverse-stepi",
+        at,
+        "break *0xffff80000000100a",
+        "continue",
+        at,
+        "continue",
+        "reverse-continue",
+        at,
+        "reverse-continue",
+        at,
+    ];
+    for over_socket in [false, true] {
+        let output = debug(directory.path(), over_socket, &commands);
+        let expected = [
+            "ffff800000001000 100",
+            "ffff800000001002 101",
+            "ffff800000001004 102",
+            "ffff800000001002 101",
+            "ffff80000000100a 105",
+            "ffff80000000100a 105",
+            "ffff800000001000 100",
+        ];
+        assert_eq!(marked(&output), expected, "{output}");
+        assert!(output.contains("Breakpoint 1"), "{output}");
+        assert_eq!(output.matches("No more reverse-execution history").count(), 2, "{output}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_unavailable() {
+    if !gdb_or_skip("what_is_not_known_is_unavailable") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    write_trace(directory.path());
+    let commands = [
+        "printf \"@%lx %lx\\n\", $cr3, $cs",
+        "info registers xmm0",
+        "x/2i $rip",
+        "x/gx 0x100000",
+        "break *0xffff800000001040",
+        "continue",
+        "printf \"@%lx %lx\\n\", $rip, $cr2",
+        "info registers rax",
+        "set var $rip = 0",
+        "monitor trace-at",
+        "info threads",
+    ];
+    let output = debug(directory.path(), false, &commands);
+    assert_eq!(marked(&output), ["5000 0", "ffff800000001040 1234"], "{output}");
+    assert!(output.contains("nop"), "code from the image: {output}");
+    assert!(output.contains("Cannot access memory at address 0x100000"), "{output}");
+    let unavailable = output.lines().filter(|line| line.contains("<unavailable>")).count();
+    assert!(unavailable >= 2, "{output}");
+    assert!(output.contains("rax            <unavailable>"), "{output}");
+    assert!(output.contains("16 ") && output.contains("page-fault"), "{output}");
+}
+
+#[test]
+fn another_image_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    write_trace(directory.path());
+    let trace = directory.path().join("t.vmt").display().to_string();
+    let other = directory.path().join("other");
+    std::fs::write(&other, "other").unwrap();
+    let output = program::run(&[
+        "replay",
+        &trace,
+        "--gdb",
+        "127.0.0.1:0",
+        "--headless",
+        "--image",
+        &other.display().to_string(),
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not the image that was recorded"));
+}

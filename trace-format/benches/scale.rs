@@ -10,6 +10,7 @@ mod long;
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trace_format::filter::Subject;
@@ -26,7 +27,7 @@ fn main() {
     let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let count = count.unwrap_or(if test { 100_000 } else { EVENTS });
     if let Some(path) = std::env::args().skip_while(|argument| argument != "--keep").nth(1) {
-        let written = generate(Path::new(&path), count);
+        let written = long::generate(Path::new(&path), count);
         println!("{count} events, {written} bytes in {path}");
         return;
     }

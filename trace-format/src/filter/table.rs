@@ -1099,7 +1099,7 @@ pub(super) static TABLE: &[Field] = &[
         Name,
         &[Kind::State],
         BY,
-        "Who paused or ended the run, or how the guest asked for a reset.",
+        "Who paused, reset or ended the run, or how the guest asked for a reset.",
         of!(Payload::State(e) => state_by(e).map(Value::Name))
     ),
     field!(
@@ -1403,7 +1403,9 @@ const fn actor(by: Actor) -> &'static str {
 
 const fn state_by(state: &VcpuState) -> Option<&'static str> {
     match state {
-        VcpuState::Paused { by } | VcpuState::Stopped { why: StopReason::Ended { by } } => Some(actor(*by)),
+        VcpuState::Paused { by }
+        | VcpuState::Reset { by }
+        | VcpuState::Stopped { why: StopReason::Ended { by } } => Some(actor(*by)),
         VcpuState::Stopped { why: StopReason::Reset { by } } => Some(by.name()),
         _ => None,
     }

@@ -9,6 +9,8 @@ mod client;
 mod hostile;
 mod listening;
 mod motion;
+mod points;
+mod soak;
 
 use client::Vmscope;
 use vmscope_tests::skip::{kvm_or_skip, skip};

@@ -39,9 +39,9 @@ pub struct GuestOptions {
     /// A file that the guest sees as a disk (virtio block device); the guest may write to it
     #[arg(long, value_name = "FILE")]
     pub disk: Option<PathBuf>,
-    /// Let GDB connect: PORT, 127.0.0.1:PORT, [::1]:PORT, or the path of a Unix socket; port 0 takes a free one
+    /// Let GDB connect: at a PORT of this machine, at ADDRESS:PORT, or at the path of a Unix socket
     ///
-    /// GDB may come and go any number of times while the guest runs: 'target remote ADDRESS', 'detach'.
+    /// Port 0 takes a free one, and which is said. GDB may come and go any number of times while the guest runs: 'target remote ADDRESS', 'detach'.
     #[arg(long, value_name = "ADDRESS")]
     pub gdb: Option<Address>,
     /// Let GDB connect from other machines, too: whoever does has the guest

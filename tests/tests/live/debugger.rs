@@ -338,3 +338,21 @@ fn core_system_calls_are_caught() {
     control.stop_at_events(None, Some(Syscalls::Numbers(vec![12345]))).unwrap();
     finish(started, &control, &stops);
 }
+
+#[test]
+fn core_a_register_takes_over_from_an_instruction() {
+    if !kvm_or_skip("core_a_register_takes_over_from_an_instruction") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 4).append("rounds=20"));
+    let names = header(&started);
+    let [first, second] = ["on_shootdown", "lapic_eoi"].map(|name| symbol(&names, name));
+    control.insert(GDB, 0, &Point::breakpoint(first)).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address: first });
+    control.remove(GDB, 0, &Point::breakpoint(first)).unwrap();
+    let hardware = Point { kind: PointKind::HardwareBreakpoint, ..Point::breakpoint(second) };
+    control.insert(GDB, 0, &hardware).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address: second });
+    control.remove_all(GDB).unwrap();
+    finish(started, &control, &stops);
+}

@@ -164,9 +164,9 @@ impl Lane {
         self.clock.now()
     }
 
-    /// Has every event of this lane looked at from now on, or none any more. Only a lane that records makes any.
-    pub(crate) fn set_tripwire(&mut self, tripwire: Option<Box<Tripwire>>) {
-        self.tripwire = tripwire;
+    /// Has every event of this lane looked at from now on, if there is something to look for. Only a lane that records makes any.
+    pub(crate) fn set_tripwire(&mut self, tripwire: Box<Tripwire>) {
+        self.tripwire = tripwire.after(self.tripwire.take());
     }
 
     /// Whether an event was met that somebody waits for.

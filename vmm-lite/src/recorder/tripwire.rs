@@ -65,10 +65,17 @@ impl Syscalls {
 }
 
 impl Tripwire {
-    /// None if nothing is wanted.
-    pub(crate) fn new(wanted: Wanted, header: Arc<Header>) -> Option<Box<Self>> {
-        let wire = Self { wanted, header, met: None, open: ArrayVec::new() };
-        (!wire.wanted.is_nothing()).then(|| Box::new(wire))
+    pub(crate) fn new(wanted: Wanted, header: Arc<Header>) -> Box<Self> {
+        Box::new(Self { wanted, header, met: None, open: ArrayVec::new() })
+    }
+
+    /// The one that follows `before`, whose system calls may still return: debuggers take away what they wait for at
+    /// each stop. None if there is nothing to look for.
+    pub(super) fn after(mut self: Box<Self>, before: Option<Box<Self>>) -> Option<Box<Self>> {
+        if let Some(before) = before {
+            self.open = before.open;
+        }
+        (!self.wanted.is_nothing() || !self.open.is_empty()).then_some(self)
     }
 
     /// Looks at an event. What is met first stays until it is taken.
@@ -102,10 +109,10 @@ impl Tripwire {
     }
 
     fn syscall(&mut self, payload: &Payload) -> Option<Met> {
-        let wanted = self.wanted.syscalls.as_ref()?;
+        let wanted = self.wanted.syscalls.as_ref();
         match payload {
             Payload::Trap(trap) if trap.vector == VECTOR_SYSCALL => {
-                let number = trap.code.filter(|number| wanted.contains(*number))?;
+                let number = trap.code.filter(|number| wanted.is_some_and(|all| all.contains(*number)))?;
                 if self.open.is_full() {
                     self.open.remove(0);
                 }
@@ -114,7 +121,8 @@ impl Tripwire {
             }
             Payload::TrapReturn(back) => {
                 let at = self.open.iter().position(|(id, _)| *id == back.id)?;
-                Some(Met::SyscallReturn(self.open.remove(at).1))
+                let (_, number) = self.open.remove(at);
+                wanted.is_some().then_some(Met::SyscallReturn(number))
             }
             _ => None,
         }
@@ -129,7 +137,7 @@ mod tests {
 
     fn wire(filter: Option<&str>, syscalls: Option<Syscalls>) -> Box<Tripwire> {
         let filter = filter.map(|text| Filter::parse(text).unwrap());
-        Tripwire::new(Wanted { filter, syscalls }, Arc::default()).unwrap()
+        Tripwire::new(Wanted { filter, syscalls }, Arc::default())
     }
 
     fn met(wire: &mut Tripwire, payload: Payload) -> Option<Met> {
@@ -158,8 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_wanted_is_no_tripwire() {
-        assert!(Tripwire::new(Wanted::default(), Arc::default()).is_none());
+    fn what_is_wanted_may_change_while_system_calls_are_under_way() {
+        assert!(wire(None, None).after(None).is_none(), "there is nothing to look for");
+        let mut first = wire(None, Some(Syscalls::All));
+        assert!(met(&mut first, syscall(7, 28)).is_some() && met(&mut first, syscall(8, 29)).is_some());
+        let mut none = wire(None, None).after(Some(first)).unwrap();
+        assert_eq!((met(&mut none, back(8)), met(&mut none, syscall(9, 1))), (None, None));
+        let mut again = wire(None, Some(Syscalls::All)).after(Some(none)).unwrap();
+        assert_eq!(met(&mut again, back(7)), Some(Met::SyscallReturn(28)));
+        assert!(wire(None, None).after(Some(again)).is_none());
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl VcpuThread {
         probes.update(&mut cx)
     }
 
-    /// Has every event that this vCPU makes looked at from now on, or none any more.
-    pub(crate) fn set_tripwire(&mut self, tripwire: Option<Box<Tripwire>>) {
+    /// Has every event that this vCPU makes looked at from now on, if there is something to look for.
+    pub(crate) fn set_tripwire(&mut self, tripwire: Box<Tripwire>) {
         self.lane.set_tripwire(tripwire);
     }
 

@@ -95,3 +95,33 @@ fn a_second_client_hears_why_it_is_refused() {
     assert!(vmscope.gdb(&["kill"]).contains("killed"));
     vmscope.finish();
 }
+
+#[test]
+fn core_every_register() {
+    if !gdb_or_skip("core_every_register") {
+        return;
+    }
+    let vmscope = Vmscope::start("trap-forwarding", &["--wait"]);
+    let said = vmscope.gdb(&[
+        "break on_syscall",
+        "continue",
+        "delete",
+        "set $xmm3.uint128 = 0x1234",
+        "set $mxcsr = 0x1f80",
+        "set $kernel_gs_base = 0x5678",
+        "set $rbx = 0x77",
+        "flushregs",
+        "printf \"@ %#lx %#lx %#lx\\n\", $xmm3.v2_int64[0], (unsigned long) $kernel_gs_base, $rbx",
+        "printf \"@ lstar %d fctrl %#x\\n\", $lstar > 0x100000, $fctrl",
+        "info all-registers",
+        "set $ds = 0x1238",
+        "monitor why",
+        "continue",
+        "kill",
+    ]);
+    for wanted in ["@ 0x1234 0x5678 0x77", "@ lstar 1 fctrl 0x37f"] {
+        assert!(said.contains(wanted), "{wanted:?} is not in\n{said}");
+    }
+    assert!(!said.contains("<unavailable>"), "{said}");
+    assert!(said.contains("0x1238"), "a selector without a descriptor is refused: {said}");
+}

@@ -1,8 +1,37 @@
 //! Registers of a vCPU as GDB gets them, and back.
 
-use vmm_lite::{Registers, SystemRegisters};
+use vmm_lite::{DebugRegisters, FloatingPoint, Msr, Registers, Segment, SystemRegisters};
 
 use super::{Failure, Register, RegisterFile};
+
+/// The MSRs that GDB gets: their numbers (SDM vol. 4, table 2-2).
+const MSRS: [(Register, u32); 11] = [
+    (Register::SysenterCs, 0x174),
+    (Register::SysenterEsp, 0x175),
+    (Register::SysenterEip, 0x176),
+    (Register::MiscEnable, 0x1a0),
+    (Register::Pat, 0x277),
+    (Register::Star, 0xc000_0081),
+    (Register::Lstar, 0xc000_0082),
+    (Register::Cstar, 0xc000_0083),
+    (Register::Sfmask, 0xc000_0084),
+    (Register::KernelGsBase, 0xc000_0102),
+    (Register::TscAux, 0xc000_0103),
+];
+
+/// Segment registers that a selector is loaded into.
+const SEGMENTS: [(Register, Segment); 8] = [
+    (Register::Cs, Segment::Cs),
+    (Register::Ss, Segment::Ss),
+    (Register::Ds, Segment::Ds),
+    (Register::Es, Segment::Es),
+    (Register::Fs, Segment::Fs),
+    (Register::Gs, Segment::Gs),
+    (Register::Ldtr, Segment::Ldtr),
+    (Register::Tr, Segment::Tr),
+];
+
+const DEBUG: [Register; 4] = [Register::Dr0, Register::Dr1, Register::Dr2, Register::Dr3];
 
 /// A 64-bit register in both worlds.
 macro_rules! each_general {
@@ -87,20 +116,201 @@ pub(super) fn registers(from: &Registers) -> RegisterFile {
     file
 }
 
-/// Changes `to`.
-pub(super) fn apply(changed: &RegisterFile, to: &mut Registers) -> Result<(), Failure> {
-    for (register, value) in changed.known() {
-        let value = value as u64;
+/// Adds x87 and SSE.
+pub(super) fn floating_point(from: &FloatingPoint, file: &mut RegisterFile) {
+    for (n, value) in from.st.iter().enumerate() {
+        let mut bytes = [0; 16];
+        bytes[..value.len()].copy_from_slice(value);
+        put(file, Register::St0.offset(n), u128::from_le_bytes(bytes));
+    }
+    for (n, value) in from.xmm.iter().enumerate() {
+        put(file, Register::Xmm0.offset(n), *value);
+    }
+    // In 64-bit mode the addresses are 64 bits long; GDB has them in two registers of 32.
+    let words = [
+        (Register::Fctrl, u32::from(from.fcw)),
+        (Register::Fstat, u32::from(from.fsw)),
+        (Register::Ftag, u32::from(from.tag_word())),
+        (Register::Fop, u32::from(from.fop)),
+        (Register::Fiseg, (from.fip >> 32) as u32),
+        (Register::Fioff, from.fip as u32),
+        (Register::Foseg, (from.fdp >> 32) as u32),
+        (Register::Fooff, from.fdp as u32),
+        (Register::Mxcsr, from.mxcsr),
+    ];
+    for (register, value) in words {
+        file.set(register, value);
+    }
+}
+
+fn put(file: &mut RegisterFile, register: Option<Register>, value: u128) {
+    if let Some(register) = register {
+        file.set(register, value);
+    }
+}
+
+/// Adds debug registers and MSRs.
+pub(super) fn special(debug: &DebugRegisters, msrs: &[Msr], file: &mut RegisterFile) {
+    for (register, value) in DEBUG.into_iter().zip(debug.addresses) {
+        file.set(register, value);
+    }
+    file.set(Register::Dr6, debug.dr6);
+    file.set(Register::Dr7, debug.dr7);
+    for (register, index) in MSRS {
+        if let Some(msr) = msrs.iter().find(|msr| msr.index == index) {
+            file.set(register, msr.value);
+        }
+    }
+}
+
+/// What is to be changed, sorted by how a vCPU takes it.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// For [`apply`].
+    pub(super) general: Vec<(Register, u64)>,
+    /// For [`apply_floating_point`].
+    pub(super) floating_point: Vec<(Register, u128)>,
+    pub(super) debug: Vec<(Register, u64)>,
+    /// Number and value.
+    pub(super) msrs: Vec<(u32, u64)>,
+    pub(super) segments: Vec<(Segment, u16)>,
+}
+
+impl Changes {
+    pub(super) fn of(changed: &RegisterFile) -> Self {
+        let mut sorted = Self::default();
+        let is_floating = |register: Register| {
+            (Register::St0.number()..=Register::Mxcsr.number()).contains(&register.number())
+        };
+        let is_debug = |register: Register| {
+            (Register::Dr0.number()..=Register::Dr7.number()).contains(&register.number())
+        };
+        for (register, value) in changed.known() {
+            let low = value as u64;
+            if is_floating(register) {
+                sorted.floating_point.push((register, value));
+            } else if is_debug(register) {
+                sorted.debug.push((register, low));
+            } else if let Some((_, index)) = MSRS.iter().find(|(msr, _)| *msr == register) {
+                sorted.msrs.push((*index, low));
+            } else if let Some((_, segment)) = SEGMENTS.iter().find(|(selector, _)| *selector == register) {
+                sorted.segments.push((*segment, low as u16));
+            } else {
+                sorted.general.push((register, low));
+            }
+        }
+        sorted
+    }
+}
+
+/// Changes x87 and SSE.
+pub(super) fn apply_floating_point(
+    changed: &[(Register, u128)],
+    to: &mut FloatingPoint,
+) -> Result<(), Failure> {
+    for (register, value) in changed {
+        let number = register.number();
+        let word = *value as u32;
+        let place = |first: Register| number.wrapping_sub(first.number());
+        if let Some(st) = to.st.get_mut(place(Register::St0)) {
+            let length = st.len();
+            st.copy_from_slice(&value.to_le_bytes()[..length]);
+        } else if let Some(xmm) = to.xmm.get_mut(place(Register::Xmm0)) {
+            *xmm = *value;
+        } else {
+            let half = |old: u64, high: bool| match high {
+                true => old & 0xffff_ffff | u64::from(word) << 32,
+                false => old & !0xffff_ffff | u64::from(word),
+            };
+            match register {
+                Register::Fctrl => to.fcw = word as u16,
+                Register::Fstat => to.fsw = word as u16,
+                Register::Ftag => to.set_tag_word(word as u16),
+                Register::Fop => to.fop = word as u16 & 0x7ff,
+                Register::Fiseg => to.fip = half(to.fip, true),
+                Register::Fioff => to.fip = half(to.fip, false),
+                Register::Foseg => to.fdp = half(to.fdp, true),
+                Register::Fooff => to.fdp = half(to.fdp, false),
+                Register::Mxcsr => to.mxcsr = word,
+                other => return Err(refused(*other)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Changes debug registers.
+pub(super) fn apply_debug(changed: &[(Register, u64)], to: &mut DebugRegisters) -> Result<(), Failure> {
+    for (register, value) in changed {
+        match register {
+            Register::Dr6 => to.dr6 = *value,
+            Register::Dr7 => to.dr7 = *value,
+            other => match DEBUG.iter().position(|dr| dr == other).and_then(|n| to.addresses.get_mut(n)) {
+                Some(address) => *address = *value,
+                None => return Err(refused(*other)),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn refused(register: Register) -> Failure {
+    Failure(format!("{} cannot be set", register.spec().name))
+}
+
+/// Changes general and system registers.
+pub(super) fn apply(changed: &[(Register, u64)], to: &mut Registers) -> Result<(), Failure> {
+    for (register, value) in changed {
         macro_rules! write {
             ($register:ident, $place:expr) => {
-                if register == Register::$register {
-                    $place = value;
+                if *register == Register::$register {
+                    $place = *value;
                     continue;
                 }
             };
         }
         each_general!(to, write);
-        return Err(Failure(format!("{} cannot be set", register.spec().name)));
+        return Err(refused(*register));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_of_x87_and_sse_goes_back() {
+        let mut state =
+            FloatingPoint { fcw: 0x27f, fip: 0x1234_5678_9abc, mxcsr: 0x1f80, ..FloatingPoint::default() };
+        state.st[3] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+        state.xmm[15] = u128::MAX - 5;
+        state.in_use = 0b1010_0001;
+        let mut file = RegisterFile::new(false);
+        floating_point(&state, &mut file);
+        let mut back = FloatingPoint::default();
+        let changes = Changes::of(&file);
+        assert!(changes.general.is_empty() && changes.msrs.is_empty());
+        apply_floating_point(&changes.floating_point, &mut back).unwrap();
+        assert_eq!(back, state);
+    }
+
+    #[test]
+    fn changes_are_sorted_by_how_they_are_made() {
+        let mut file = RegisterFile::new(false);
+        file.set(Register::Rax, 1_u64);
+        file.set(Register::Fs, 0x18_u32);
+        file.set(Register::Lstar, 0x1000_u64);
+        file.set(Register::Dr1, 0x2000_u64);
+        let changes = Changes::of(&file);
+        assert_eq!(changes.general, [(Register::Rax, 1)]);
+        assert_eq!(changes.segments, [(Segment::Fs, 0x18)]);
+        assert_eq!(changes.msrs, [(0xc000_0082, 0x1000)]);
+        let mut debug = DebugRegisters::default();
+        apply_debug(&changes.debug, &mut debug).unwrap();
+        assert_eq!(debug.addresses, [0, 0x2000, 0, 0]);
+        file.set(Register::CsAttr, 0_u32);
+        let mut registers = Registers { general: Default::default(), system: Default::default() };
+        assert!(apply(&Changes::of(&file).general, &mut registers).is_err());
+    }
 }

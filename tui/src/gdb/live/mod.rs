@@ -11,6 +11,7 @@ use vmm_lite::{Activity, Control, MachineState, Syscalls, WatchAccess};
 
 use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
 use super::registers::{Register, RegisterFile};
+use convert::Changes;
 use motion::Moving;
 
 /// In whose name everything is done.
@@ -157,13 +158,37 @@ impl Debuggee for Live {
     }
 
     fn registers(&mut self, vcpu: u8) -> Result<RegisterFile, Failure> {
-        Ok(convert::registers(&self.control.registers(vcpu)?))
+        let mut file = convert::registers(&self.control.registers(vcpu)?);
+        convert::floating_point(&self.control.floating_point(vcpu)?, &mut file);
+        convert::special(&self.control.debug_registers(vcpu)?, &self.control.msrs(vcpu)?, &mut file);
+        Ok(file)
     }
 
     fn set_registers(&mut self, vcpu: u8, changed: &RegisterFile) -> Result<(), Failure> {
+        let changes = Changes::of(changed);
+        // What cannot be is found out before anything is changed.
         let mut registers = self.control.registers(vcpu)?;
-        convert::apply(changed, &mut registers)?;
-        Ok(self.control.set_registers(vcpu, &registers)?)
+        convert::apply(&changes.general, &mut registers)?;
+        let mut floating_point = self.control.floating_point(vcpu)?;
+        convert::apply_floating_point(&changes.floating_point, &mut floating_point)?;
+        let mut debug = self.control.debug_registers(vcpu)?;
+        convert::apply_debug(&changes.debug, &mut debug)?;
+        if !changes.general.is_empty() {
+            self.control.set_registers(vcpu, &registers)?;
+        }
+        if !changes.segments.is_empty() {
+            self.control.load_segments(vcpu, &changes.segments)?;
+        }
+        if !changes.floating_point.is_empty() {
+            self.control.set_floating_point(vcpu, &floating_point)?;
+        }
+        if !changes.debug.is_empty() {
+            self.control.set_debug_registers(vcpu, &debug)?;
+        }
+        for (index, value) in changes.msrs {
+            self.control.set_msr(vcpu, index, value)?;
+        }
+        Ok(())
     }
 
     fn read(&mut self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {

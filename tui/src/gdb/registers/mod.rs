@@ -71,7 +71,6 @@ impl Register {
     }
 
     /// The register `by` places behind this one, for those that come in rows: `St0`, `Xmm0`, `Ymm0h`.
-    #[allow(dead_code, reason = "for whoever has the x87 and SSE registers")]
     pub(crate) fn offset(self, by: usize) -> Option<Self> {
         Self::ALL.get(self.number() + by).copied()
     }

@@ -156,7 +156,9 @@ impl Report {
             row(f, "ipi sent", ipis.sent, "", None, &Rate(ipis.sent_per_second).to_string())?;
             let rate = Rate(ipis.accepted_per_second).to_string();
             row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref(), &rate)?;
-            row(f, "", "", "eoi", ipis.eoi_latency_ns.as_ref(), "")?;
+            if let Some(eoi) = &ipis.eoi_latency_ns {
+                row(f, "", "", "eoi", Some(eoi), "")?;
+            }
             row(f, "ipi merged", ipis.merged, "", None, "")?;
         }
         for irq in &self.irqs {

@@ -9,6 +9,8 @@ use crate::gdb::monitor::{Change, Request, trace, walk};
 
 /// Bytes on a line.
 const LINE: usize = 16;
+/// CR4.SMAP.
+const SMAP: u64 = 1 << 21;
 
 impl Live {
     pub(super) fn answer(&mut self, vcpu: u8, request: Request) -> Result<String, Failure> {
@@ -62,9 +64,11 @@ impl Live {
     }
 
     fn walk(&self, vcpu: u8, gva: u64) -> Result<String, Failure> {
-        let user = self.control.registers(vcpu)?.system.cs.selector & 3 == 3;
+        let system = self.control.registers(vcpu)?.system;
+        let user = system.cs.selector & 3 == 3;
         // A debugger reads where SMAP stops the kernel.
-        let access = Access { user, smap_exempt: !user, ..Access::default() };
+        let smap_exempt = !user && system.cr4 & SMAP != 0;
+        let access = Access { user, smap_exempt, ..Access::default() };
         Ok(walk::text(&self.control.walk(vcpu, gva, access)?))
     }
 

@@ -90,11 +90,23 @@ impl Live {
 
     /// Says which event it was that a stop was for, now that it can be read.
     fn name_event(&mut self, stop: &mut Stop) {
-        let (Some(vcpu), Cause::Event(text)) = (stop.vcpu, &mut stop.cause) else { return };
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
-        let line = kind.and_then(|kind| self.recording.stopped_at(&self.control, vcpu, kind, &self.waits));
-        if let Some(line) = line {
-            *text = format!("event {line}");
+        let Some(vcpu) = stop.vcpu else { return };
+        match &mut stop.cause {
+            Cause::Event(text) => {
+                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
+                let line =
+                    kind.and_then(|kind| self.recording.stopped_at(&self.control, vcpu, kind, &self.waits));
+                if let Some(line) = line {
+                    *text = format!("event {line}");
+                }
+            }
+            // The end is told first, though it came of an event that was waited for.
+            Cause::Ending { why } => {
+                if let Some(line) = self.recording.last_exit(&self.control, vcpu, &self.waits) {
+                    stop.cause = Cause::Event(format!("event {line}; the guest is about to end: {why}"));
+                }
+            }
+            _ => {}
         }
     }
 

@@ -53,11 +53,29 @@ impl Recording {
         kind: Kind,
         waits: &Waits,
     ) -> Option<String> {
+        self.newest(control, NEAR, vcpu, kind, waits)
+    }
+
+    /// The line of the vCPU's last exit, if it is waited for.
+    pub(super) fn last_exit(&mut self, control: &Control, vcpu: u8, waits: &Waits) -> Option<String> {
+        waits.filter()?;
+        self.newest(control, 1, vcpu, Kind::Exit, waits)
+    }
+
+    /// The newest event that is waited for, among the last `most` of this kind on this vCPU.
+    fn newest(
+        &mut self,
+        control: &Control,
+        most: usize,
+        vcpu: u8,
+        kind: Kind,
+        waits: &Waits,
+    ) -> Option<String> {
         let (reader, last) = self.read(control).ok()?;
         let header = reader.header().clone();
         let found = reader.backward(last.saturating_add(1)).take(NEAR).map_while(Result::ok);
-        let mut of_kind = found.filter(|(_, event)| event.vcpu == vcpu && event.payload.kind() == kind);
-        let (number, event) = of_kind.find(|(_, event)| waits.meets(event, &header))?;
+        let of_kind = found.filter(|(_, event)| event.vcpu == vcpu && event.payload.kind() == kind);
+        let (number, event) = of_kind.take(most).find(|(_, event)| waits.meets(event, &header))?;
         let line = Line { number, event: &event, header: &header }.to_string();
         Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
     }

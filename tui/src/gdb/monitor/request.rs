@@ -141,5 +141,5 @@ fn number(text: &str) -> Result<u64, Option<String>> {
         None if text.starts_with('+') => None,
         None => text.parse().ok(),
     };
-    parsed.ok_or_else(|| Some(format!("'{text}' is no number, such as 4096 or 0x1000")))
+    parsed.ok_or_else(|| Some(format!("'{text}' is no number, such as 4096 or 0x1000; with what GDB knows: eval \"monitor ... %#lx\", $pc")))
 }

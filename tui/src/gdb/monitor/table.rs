@@ -94,7 +94,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "mark",
         arguments: "TEXT",
         about: "puts a mark into the trace",
-        more: "It is an event of kind marker, shown on the time line. 31 bytes are kept of a longer text.",
+        more: "It is an event of kind marker, shown on the time line. 48 bytes are kept of a longer text.",
         parse: request::mark,
     },
     Command {

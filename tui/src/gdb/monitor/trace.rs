@@ -2,19 +2,22 @@
 
 use trace_format::analysis::{Plan, Report, Table};
 use trace_format::describe::Line;
-use trace_format::filter::Selection;
+use trace_format::filter::{Filter, Selection};
 use trace_format::{Error, Reader};
 
 use crate::gdb::debuggee::Failure;
 
-/// A table of statistics of all that happened up to event number `last`.
+/// A table of statistics of all that happened up to event number `last`. An IPI that was sent before counts with all
+/// that came of it.
 ///
 /// # Errors
 /// If the trace cannot be read.
 pub(in crate::gdb) fn table(reader: &mut Reader, last: u64, table: Table) -> Result<String, Failure> {
     let end = reader.event(last).map_err(|error| unreadable(&error))?;
     let to = end.map_or(u64::MAX, |event| event.time);
-    let plan = Plan { selection: Selection { to, ..Selection::default() }, ..Plan::default() };
+    // Events of the same time may come after it.
+    let filter = Filter::parse(&format!("number <= {last}")).unwrap_or_default();
+    let plan = Plan { selection: Selection { filter, to, ..Selection::default() }, ..Plan::default() };
     let report = Report::of_plan(reader, &plan).map_err(|error| unreadable(&error))?;
     let text = report.table(table).to_string();
     Ok(if text.is_empty() { "there were none until now".to_owned() } else { text.trim_start().to_owned() })

@@ -169,6 +169,12 @@ fn what_is_not_known_is_unavailable() {
         "info registers rax",
         "set var $rip = 0",
         "monitor trace-at",
+        "monitor exits",
+        "monitor traps",
+        "monitor walk 0x1234",
+        "monitor phys 0",
+        "monitor break-on shutdown",
+        "monitor vcpus",
         "info threads",
     ];
     let output = debug(directory.path(), false, &commands);
@@ -179,6 +185,17 @@ fn what_is_not_known_is_unavailable() {
     assert!(unavailable >= 2, "{output}");
     assert!(output.contains("rax            <unavailable>"), "{output}");
     assert!(output.contains("16 ") && output.contains("page-fault"), "{output}");
+    for wanted in [
+        "interrupted                 8  handling",
+        "14 page-fault      kernel           1          0",
+        "cpu0 has no recorded walk for the page of 0x1234 before this event",
+        "a recorded trace has no guest physical memory",
+        "a recorded trace does not stop at events",
+        "* cpu0  #16 trap: page-fault",
+        "  cpu1  no events yet",
+    ] {
+        assert!(output.contains(wanted), "{wanted:?} is not in\n{output}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod attach;
 mod client;
 mod hostile;
 mod listening;
+mod monitor;
 mod motion;
 mod points;
 mod soak;

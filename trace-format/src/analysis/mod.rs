@@ -29,6 +29,7 @@ pub use quantiles::{Durations, Quantiles};
 pub use report::{ExitReport, GuestReport, IpiReport, IrqReport, NamedFact, Report, TraceReport, TrapReport};
 pub use shootdown::{Shootdown, Shootdowns, Target, VectorReport};
 pub use tally::Tally;
+pub use text::Table;
 pub use time_line::{MOST_CELLS, TimeLine, over_time};
 pub use walk::{WalkReport, Walks};
 pub use whole::{Details, Plan, grouped};

@@ -18,7 +18,7 @@ impl Details {
         self.windows.as_ref().map_or(Ok(()), |windows| windows.write(f))
     }
 
-    fn shootdowns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn shootdowns(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.shootdowns.is_empty() {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Details {
         Ok(())
     }
 
-    fn handlers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn handlers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.trap_handlers.is_empty() {
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl Details {
         self.walks_by_depth.iter().try_for_each(|walk| walk.write(f))
     }
 
-    fn matrix(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn matrix(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ipi_matrix.is_empty() {
             return Ok(());
         }

@@ -13,6 +13,49 @@ impl Report {
     pub fn text(&self) -> String {
         self.to_string()
     }
+
+    /// One table of it, as [`Self::text`] has it, after an empty line. There is nothing if there is nothing in it.
+    #[must_use]
+    pub fn table(&self, table: Table) -> impl fmt::Display + '_ {
+        Part { report: self, table }
+    }
+}
+
+/// Tables of the report that make sense alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Exits by reason.
+    Exits,
+    /// Traps by vector and by handler.
+    Traps,
+    /// IPIs and other interrupts, and who sent IPIs to whom.
+    Interrupts,
+    /// Shootdowns and other conversations by IPIs.
+    Shootdowns,
+}
+
+/// One table of a report; empty if there is nothing in it.
+struct Part<'r> {
+    report: &'r Report,
+    table: Table,
+}
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { report, table } = self;
+        match table {
+            Table::Exits => report.exits(f),
+            Table::Traps => {
+                report.traps(f)?;
+                report.details.handlers(f)
+            }
+            Table::Interrupts => {
+                report.interrupts(f)?;
+                report.details.matrix(f)
+            }
+            Table::Shootdowns => report.details.shootdowns(f),
+        }
+    }
 }
 
 /// With `{:#}` the headings are bold, for terminals.
@@ -113,7 +156,9 @@ impl Report {
             row(f, "ipi sent", ipis.sent, "", None, &Rate(ipis.sent_per_second).to_string())?;
             let rate = Rate(ipis.accepted_per_second).to_string();
             row(f, "ipi accepted", ipis.accepted, "accept", ipis.latency_ns.as_ref(), &rate)?;
-            row(f, "", "", "eoi", ipis.eoi_latency_ns.as_ref(), "")?;
+            if let Some(eoi) = &ipis.eoi_latency_ns {
+                row(f, "", "", "eoi", Some(eoi), "")?;
+            }
             row(f, "ipi merged", ipis.merged, "", None, "")?;
         }
         for irq in &self.irqs {

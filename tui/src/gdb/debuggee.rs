@@ -6,6 +6,7 @@ use std::ops::Range;
 use crossbeam_channel::Select;
 use trace_format::event::{Actor, StopReason};
 
+use super::monitor::Request;
 use super::registers::RegisterFile;
 
 /// A machine with vCPUs that a debugger can look at, and stop and move if it is stopped. vCPUs count from 0.
@@ -96,9 +97,11 @@ pub(crate) trait Debuggee: Send {
     /// of the machine's end when nothing moves.
     fn poll(&mut self) -> Progress;
 
-    /// Carries out a line after `monitor` that is not one of the front end's own, and gives its output; `None` if it is
-    /// no command.
-    fn monitor(&mut self, vcpu: u8, line: &str) -> Option<String>;
+    /// Carries out a command after `monitor` that is not one of the front end's own, for a vCPU, and gives its output.
+    ///
+    /// # Errors
+    /// When there is no such thing here, or it cannot be done.
+    fn monitor(&mut self, vcpu: u8, request: Request) -> Result<String, Failure>;
 }
 
 /// What a debuggee can do.

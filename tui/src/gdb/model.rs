@@ -8,6 +8,7 @@ use trace_format::event::StopReason;
 use super::debuggee::{
     Abilities, Cause, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region, Stop,
 };
+use super::monitor::Request;
 use super::registers::{Register, RegisterFile};
 
 /// So much memory, from address 0.
@@ -200,11 +201,11 @@ impl Debuggee for Model {
         Progress::Busy
     }
 
-    fn monitor(&mut self, vcpu: u8, line: &str) -> Option<String> {
-        match line {
-            "which" => Some(format!("vCPU {vcpu}")),
-            "much" => Some("0123456789\x1b\n".repeat(5000)),
-            _ => None,
+    fn monitor(&mut self, vcpu: u8, request: Request) -> Result<String, Failure> {
+        match request {
+            Request::TraceAt => Ok(format!("vCPU {vcpu}")),
+            Request::Events(count) => Ok("0123456789\x1b\n".repeat(count as usize)),
+            other => Err(Failure(format!("not here: {other:?}"))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Guests under KVM: the only place that knows [`vmm_lite`], besides GDB's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
@@ -18,6 +18,8 @@ use crate::guest::{Guest, Key, Machine};
 #[derive(Debug)]
 pub struct Live {
     control: Control,
+    /// What it is recorded into.
+    trace: Option<PathBuf>,
     /// Waits for the end, so that the trace is finished as soon as the guest is.
     waiter: JoinHandle<Result<Outcome, Error>>,
 }
@@ -31,7 +33,7 @@ impl Live {
         let vm = Vm::start(config(request)?).map_err(failure)?;
         let control = vm.control();
         let waiter = thread::Builder::new().name("waiter".into()).spawn(move || vm.wait())?;
-        Ok(Self { control, waiter })
+        Ok(Self { control, trace: request.trace.clone(), waiter })
     }
 
     /// Waits for the end of the run; the trace is finished then.
@@ -57,7 +59,7 @@ impl Live {
     /// # Errors
     /// If a thread cannot be started.
     pub fn serve_gdb(&self, listener: Listener) -> Result<Server, Failure> {
-        Ok(listener.serve(Box::new(crate::gdb::live::Live::new(self.control.clone())))?)
+        Ok(listener.serve(Box::new(crate::gdb::live::Live::new(self.control.clone(), self.trace.clone())))?)
     }
 }
 

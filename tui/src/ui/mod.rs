@@ -14,7 +14,7 @@ pub mod statistics;
 pub mod text;
 pub mod theme;
 mod timeline;
-mod walk;
+pub(crate) mod walk;
 
 use ratatui::Frame;
 use ratatui::backend::TestBackend;

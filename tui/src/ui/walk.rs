@@ -7,7 +7,7 @@
 //! ```
 
 use ratatui::text::{Line, Span};
-use trace_format::event::{Access, Level, PagingMode, Walk, WalkCause, WalkOutcome};
+use trace_format::event::{Access, Level, PagingMode, Permissions, Walk, WalkCause, WalkOutcome};
 
 use super::fields::{Fields, address};
 use super::text;
@@ -52,15 +52,7 @@ pub(super) fn show(fields: &mut Fields<'_>, walk: &Walk) {
                 format!("{} (gpa), {} page", address(*gpa), text::bytes(*page_size)),
                 good,
             );
-            let flags = [
-                (permissions.write, "writable"),
-                (permissions.user, "user"),
-                (permissions.execute, "executable"),
-                (permissions.accessed, "accessed"),
-                (permissions.dirty, "dirty"),
-                (permissions.global, "global"),
-            ];
-            fields.field("all levels", words(&flags, "read-only, supervisor"));
+            fields.field("all levels", self::permissions(permissions));
             if let Some(host) = host {
                 let resident = match host.resident {
                     Some(true) => ", resident",
@@ -108,7 +100,7 @@ fn level(fields: &mut Fields<'_>, walk: &Walk, depth: usize, level: &Level, at_f
 }
 
 /// An entry's value and its flags in words.
-pub(super) fn entry(level: u8, entry: u64) -> String {
+pub(crate) fn entry(level: u8, entry: u64) -> String {
     let leaf = level == 1 || entry & PAGE_SIZE != 0;
     let flags = [
         (entry & PRESENT != 0, "P"),
@@ -130,7 +122,7 @@ pub(super) fn entry(level: u8, entry: u64) -> String {
 }
 
 /// A page fault's error code in words (SDM vol. 3, 5.7).
-pub(super) fn error_code(code: u64) -> String {
+pub(crate) fn error_code(code: u64) -> String {
     let mut words = vec![
         if code & 1 == 0 { "not present" } else { "protection" },
         if code & 1 << 4 != 0 {
@@ -150,7 +142,8 @@ pub(super) fn error_code(code: u64) -> String {
     words.join(", ")
 }
 
-fn access(access: Access) -> String {
+/// An access in words.
+pub(crate) fn access(access: Access) -> String {
     let what = match (access.execute, access.write) {
         (true, _) => "fetch",
         (false, true) => "write",
@@ -161,13 +154,26 @@ fn access(access: Access) -> String {
     format!("{what} by {who}{exempt}")
 }
 
+/// What all levels permit together, in words.
+pub(crate) fn permissions(permissions: &Permissions) -> String {
+    let flags = [
+        (permissions.write, "writable"),
+        (permissions.user, "user"),
+        (permissions.execute, "executable"),
+        (permissions.accessed, "accessed"),
+        (permissions.dirty, "dirty"),
+        (permissions.global, "global"),
+    ];
+    words(&flags, "read-only, supervisor")
+}
+
 fn words(flags: &[(bool, &str)], none: &str) -> String {
     let set: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
     if set.is_empty() { none.to_owned() } else { set.join(", ") }
 }
 
 /// The manual's name for a table of `level`.
-const fn table(mode: PagingMode, level: u8) -> &'static str {
+pub(crate) const fn table(mode: PagingMode, level: u8) -> &'static str {
     match (mode, level) {
         (_, 5) => "PML5",
         (_, 4) => "PML4",
@@ -179,7 +185,7 @@ const fn table(mode: PagingMode, level: u8) -> &'static str {
 }
 
 /// Which entry of the table `gva` selects (SDM vol. 3, 5.3 to 5.5).
-fn index(mode: PagingMode, level: u8, gva: u64) -> Option<u64> {
+pub(crate) fn index(mode: PagingMode, level: u8, gva: u64) -> Option<u64> {
     let level = u32::from(level);
     match mode {
         PagingMode::Off => None,

@@ -1,18 +1,26 @@
 //! A running guest, through the one way to it: [`vmm_lite::Control`].
 
 mod convert;
+mod irqs;
+mod monitor;
 mod motion;
+mod recording;
+mod waits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crossbeam_channel::{Receiver, Select, never};
 use trace_format::event::Actor;
-use vmm_lite::{Activity, Control, MachineState, Syscalls, WatchAccess};
+use vmm_lite::{Activity, Control, MachineState, WatchAccess};
 
 use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
+use super::monitor::Request;
 use super::registers::{Register, RegisterFile};
 use convert::Changes;
 use motion::Moving;
+use recording::Recording;
+use waits::Waits;
 
 /// In whose name everything is done.
 const BY: Actor = Actor::Gdb;
@@ -30,6 +38,13 @@ pub(crate) struct Live {
     /// Since the debugger came.
     stops: Receiver<vmm_lite::Stop>,
     points: BTreeSet<Point>,
+    /// Breakpoints at these addresses, gva, count only with that CR3.
+    scopes: BTreeMap<u64, u64>,
+    /// Events and system calls.
+    waits: Waits,
+    /// Steps take interrupts that are due.
+    step_interrupts: bool,
+    recording: Recording,
     moving: Option<Moving>,
     interrupted: bool,
     /// Nobody but a debugger can have been meant to resume the guest when this one came: `--wait`.
@@ -39,12 +54,16 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// The guest behind `control`.
-    pub(crate) fn new(control: Control) -> Self {
+    /// The guest behind `control`, recorded into `trace`.
+    pub(crate) fn new(control: Control, trace: Option<PathBuf>) -> Self {
         Self {
             control,
             stops: never(),
             points: BTreeSet::new(),
+            scopes: BTreeMap::new(),
+            waits: Waits::default(),
+            step_interrupts: false,
+            recording: Recording::new(trace),
             moving: None,
             interrupted: false,
             waited: false,
@@ -60,6 +79,15 @@ impl Live {
         Ok(self.control.registers(vcpu)?.general.rip)
     }
 
+    /// A point as the engine has it.
+    fn engine_point(&self, point: Point) -> Result<vmm_lite::Point, Failure> {
+        let address_space = match point.kind {
+            PointKind::Software | PointKind::Hardware => self.scopes.get(&point.address).copied(),
+            PointKind::Write | PointKind::Read | PointKind::Access => None,
+        };
+        Ok(vmm_lite::Point { address_space, ..engine_point(point)? })
+    }
+
     fn stops_at(&self, address: u64) -> Option<bool> {
         let here = |point: &&Point| {
             point.address == address && matches!(point.kind, PointKind::Software | PointKind::Hardware)
@@ -68,12 +96,7 @@ impl Live {
     }
 }
 
-/// GDB catches all system calls by naming none.
-fn syscalls(numbers: Vec<u64>) -> Syscalls {
-    if numbers.is_empty() { Syscalls::All } else { Syscalls::Numbers(numbers) }
-}
-
-/// A point as the engine has it. Those that GDB sets count in every address space.
+/// A point as the engine has it, that counts in every address space.
 fn engine_point(point: Point) -> Result<vmm_lite::Point, Failure> {
     let Point { kind, address, len } = point;
     Ok(match kind {
@@ -129,6 +152,10 @@ impl Debuggee for Live {
     fn detach(&mut self, took_leave: bool) {
         self.moving = None;
         self.points.clear();
+        self.scopes.clear();
+        // The engine forgets it by itself.
+        self.waits = Waits::default();
+        self.step_interrupts = false;
         self.stops = never();
         self.control.detach(BY);
         if self.resumed || took_leave && self.waited {
@@ -212,7 +239,7 @@ impl Debuggee for Live {
     }
 
     fn insert(&mut self, vcpu: u8, point: Point) -> Result<(), Failure> {
-        self.control.insert(BY, vcpu, &engine_point(point)?)?;
+        self.control.insert(BY, vcpu, &self.engine_point(point)?)?;
         self.points.insert(point);
         Ok(())
     }
@@ -223,7 +250,7 @@ impl Debuggee for Live {
     }
 
     fn catch_syscalls(&mut self, numbers: Option<Vec<u64>>) -> Result<(), Failure> {
-        Ok(self.control.stop_at_events(None, numbers.map(syscalls))?)
+        self.waits.set_syscalls(&self.control, numbers)
     }
 
     fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
@@ -254,7 +281,7 @@ impl Debuggee for Live {
         self.advance()
     }
 
-    fn monitor(&mut self, _: u8, _: &str) -> Option<String> {
-        None
+    fn monitor(&mut self, vcpu: u8, request: Request) -> Result<String, Failure> {
+        self.answer(vcpu, request)
     }
 }

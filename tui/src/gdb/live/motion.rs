@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use trace_format::event::Actor;
+use trace_format::event::{Actor, Kind};
 use vmm_lite::{Activity, StopCause, VcpuSet, WatchAccess};
 
 use super::{BY, Live, engine_point};
@@ -69,7 +69,7 @@ impl Live {
     }
 
     pub(super) fn advance(&mut self) -> Progress {
-        let progress = match self.moving.take() {
+        let mut progress = match self.moving.take() {
             None => return self.idle(),
             Some(Moving::Running) => self.running(),
             Some(Moving::Stepping(steps)) => {
@@ -79,12 +79,35 @@ impl Live {
                 self.waking(steps, point).unwrap_or_else(|failure| self.failed(failure))
             }
         };
-        if let Progress::Stopped(_) = progress {
+        if let Progress::Stopped(stop) = &mut progress {
             self.moving = None;
             // The vCPU that met something has not waited for the others.
             self.control.settle();
+            self.name_event(stop);
         }
         progress
+    }
+
+    /// Says which event it was that a stop was for, now that it can be read.
+    fn name_event(&mut self, stop: &mut Stop) {
+        let Some(vcpu) = stop.vcpu else { return };
+        match &mut stop.cause {
+            Cause::Event(text) => {
+                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
+                let line =
+                    kind.and_then(|kind| self.recording.stopped_at(&self.control, vcpu, kind, &self.waits));
+                if let Some(line) = line {
+                    *text = format!("event {line}");
+                }
+            }
+            // The end is told first, though it came of an event that was waited for.
+            Cause::Ending { why } => {
+                if let Some(line) = self.recording.last_exit(&self.control, vcpu, &self.waits) {
+                    stop.cause = Cause::Event(format!("event {line}; the guest is about to end: {why}"));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Nothing moves; only the end of everything is told.
@@ -119,7 +142,7 @@ impl Live {
         if let Some(stop) = self.take_stop() {
             return Ok(Progress::Stopped(stop));
         }
-        let outcome = self.control.step_on(vcpu, BY, false)?;
+        let outcome = self.control.step_on(vcpu, BY, self.step_interrupts)?;
         // The instruction may have been the guest's last, or made an event that is waited for.
         if let Some(stop) = self.take_stop() {
             return Ok(Progress::Stopped(stop));

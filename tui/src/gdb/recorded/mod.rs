@@ -5,6 +5,7 @@
 //! Memory is what the guest's image has and the guest has no permission to write. A step goes to the vCPU's next
 //! moment of which the trace tells where it was; a breakpoint is met where one of those is at its address.
 
+mod monitor;
 mod place;
 
 use std::borrow::Cow;
@@ -12,12 +13,13 @@ use std::collections::BTreeSet;
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use trace_format::Reader;
-use trace_format::describe::Line;
 use trace_format::event::{Event, MACHINE};
 
 use super::debuggee::{
     Abilities, Cause, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region, Stop,
 };
+use super::monitor::Request;
+use super::monitor::trace::unreadable;
 use super::registers::RegisterFile;
 use place::{Known, Look};
 
@@ -25,9 +27,6 @@ use place::{Known, Look};
 const AT_ONCE: usize = 20_000;
 /// How far back a vCPU's last events are looked for. One of which there are none in so many is somewhere in the guest.
 const FAR: usize = 200_000;
-/// What `monitor events` shows without a number, and the most.
-const EVENTS: u64 = 10;
-const MOST_EVENTS: u64 = 1000;
 
 /// A trace that GDB looks at.
 pub(crate) struct Recorded {
@@ -169,23 +168,6 @@ impl Recorded {
     /// Whether events before number `at` may be part of what was found.
     fn may_begin_earlier(&mut self, found: &Found, at: u64) -> bool {
         matches!(self.reader.event(at), Ok(Some(event)) if event.time >= found.time)
-    }
-
-    fn events(&mut self, count: u64) -> String {
-        let from = self.cursor.saturating_add(1).saturating_sub(count);
-        let header = self.reader.header().clone();
-        let mut lines = String::new();
-        let count = usize::try_from(self.cursor.saturating_add(1) - from).unwrap_or(usize::MAX);
-        for found in self.reader.forward(from).take(count) {
-            match found {
-                Ok((number, event)) => {
-                    lines.push_str(&Line { number, event: &event, header: &header }.to_string());
-                    lines.push('\n');
-                }
-                Err(error) => return unreadable(&error).0,
-            }
-        }
-        lines
     }
 }
 
@@ -354,22 +336,9 @@ impl Debuggee for Recorded {
         }
     }
 
-    fn monitor(&mut self, _: u8, line: &str) -> Option<String> {
-        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        match (name, rest.trim()) {
-            ("trace-at", _) => Some(self.events(1)),
-            ("events", "") => Some(self.events(EVENTS)),
-            ("events", count) => Some(match count.parse() {
-                Ok(count) => self.events(u64::min(count, MOST_EVENTS)),
-                Err(_) => format!("'{count}' is no number: monitor events [N]"),
-            }),
-            _ => None,
-        }
+    fn monitor(&mut self, vcpu: u8, request: Request) -> Result<String, Failure> {
+        self.answer(vcpu, request)
     }
-}
-
-fn unreadable(error: &trace_format::Error) -> Failure {
-    Failure(format!("the trace cannot be read: {error}"))
 }
 
 fn unchangeable() -> Failure {

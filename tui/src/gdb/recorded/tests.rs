@@ -132,12 +132,11 @@ fn memory_is_what_cannot_have_changed() {
 fn monitor_shows_the_events_up_to_here() {
     let mut trace = recorded(4);
     go(&mut trace, Direction::Forward, [Motion::Step, Motion::Hold]);
-    let at = trace.monitor(0, "trace-at").unwrap();
+    let at = trace.monitor(0, Request::TraceAt).unwrap();
     assert!(at.trim_start().starts_with("2 ") && at.contains("regs"), "{at}");
-    assert_eq!(trace.monitor(0, "events").unwrap().lines().count(), 3);
-    assert_eq!(trace.monitor(0, "events 2").unwrap().lines().count(), 2);
-    assert!(trace.monitor(0, "events x").unwrap().contains("no number"));
-    assert_eq!(trace.monitor(0, "reset"), None);
+    assert_eq!(trace.monitor(0, Request::Events(10)).unwrap().lines().count(), 3);
+    assert_eq!(trace.monitor(0, Request::Events(2)).unwrap().lines().count(), 2);
+    assert!(trace.monitor(0, Request::Reset).unwrap_err().0.contains("cannot be changed"));
     assert!(trace.describe(0).starts_with("#2 regs"), "{}", trace.describe(0));
 }
 

@@ -212,10 +212,10 @@ fn leaving() {
 fn long_output_comes_in_pieces() {
     let mut model = Model::new(1);
     let mut client = Client::new(&mut model);
-    let mut replies = client.raw(&framed(format!("qRcmd,{}", hex(b"much")).as_bytes()));
+    let mut replies = client.raw(&framed(format!("qRcmd,{}", hex(b"events 1000")).as_bytes()));
     assert_eq!(replies.pop().as_deref(), Some("OK"));
     assert!(
-        replies.len() > 5 && replies.iter().all(|reply| reply.starts_with('O') && reply.len() <= LONGEST)
+        replies.len() > 2 && replies.iter().all(|reply| reply.starts_with('O') && reply.len() <= LONGEST)
     );
     assert!(!replies.concat().contains("1b"), "a terminal would obey it");
 }

@@ -268,10 +268,7 @@ impl TargetDescriptionXmlOverride for Target<'_> {
 impl MonitorCmd for Target<'_> {
     fn handle_monitor_cmd(&mut self, line: &[u8], mut out: ConsoleOutput<'_>) -> Result<(), Failure> {
         let line = String::from_utf8_lossy(line);
-        let text = match (line.trim(), &self.why) {
-            ("why", Some(refused)) => format!("{}\n", escape(&refused.0)),
-            (line, _) => monitor::run(self.debuggee, self.vcpu, line),
-        };
+        let text = monitor::run(self.debuggee, self.vcpu, &line, self.why.as_ref());
         for piece in text.as_bytes().chunks(PIECE) {
             out.write_raw(piece);
             out.flush();

@@ -1,4 +1,4 @@
-//! Commands about this host and this build.
+//! What this host can and cannot do.
 
 use std::io::Write as _;
 
@@ -6,21 +6,6 @@ use super::failure::{Code, Failure};
 use super::{options, output};
 use crate::live;
 use crate::ui::text;
-
-/// `vmscope guests`.
-pub(super) fn guests() -> Result<Code, Failure> {
-    let mut out = output::out();
-    for guest in live::guests()? {
-        writeln!(out, "{}: {}", guest.name, guest.about)?;
-        writeln!(out, "    look at: {}", guest.demonstrates)?;
-        writeln!(out, "    vCPUs:   {}", guest.vcpus)?;
-        for (key, default, about) in guest.options {
-            writeln!(out, "    --append {key}={default}: {about}")?;
-        }
-    }
-    out.flush()?;
-    Ok(Code::Done)
-}
 
 /// `vmscope doctor`.
 pub(super) fn doctor(arguments: &options::Doctor) -> Result<Code, Failure> {

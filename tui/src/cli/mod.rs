@@ -10,6 +10,7 @@ mod export;
 mod failure;
 mod gdb;
 mod guest;
+mod guests;
 mod import;
 mod new_file;
 mod options;
@@ -76,7 +77,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Console(arguments)) => display::console(&arguments),
         Some(Command::Check(arguments)) => check::check(&arguments),
         Some(Command::Import(arguments)) => import::import_recording(&arguments),
-        Some(Command::Guests) => doctor::guests(),
+        Some(Command::Guests(arguments)) => guests::guests(&arguments),
         Some(Command::Doctor(arguments)) => doctor::doctor(&arguments),
     }
 }

@@ -10,6 +10,7 @@ use super::check::Check;
 use super::diff::Diff;
 use super::events::Events;
 use super::guest::GuestOptions;
+use super::guests::Guests;
 use super::import::Import;
 use super::report::Report;
 use super::slice::Slice;
@@ -107,8 +108,8 @@ pub enum Command {
     /// interrupts, and says what the recording does not tell. Lines that are not understood are counted, and the first of
     /// them shown.
     Import(Import),
-    /// List the built-in guests
-    Guests,
+    /// List the built-in guests, or write the image of one for GDB to find its symbols in
+    Guests(Guests),
     /// Say what this host's KVM can and cannot do
     Doctor(Doctor),
 }

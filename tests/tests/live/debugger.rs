@@ -356,3 +356,23 @@ fn core_a_register_takes_over_from_an_instruction() {
     control.remove_all(GDB).unwrap();
     finish(started, &control, &stops);
 }
+
+#[test]
+fn core_a_step_that_is_the_guests_last_says_so() {
+    if !kvm_or_skip("core_a_step_that_is_the_guests_last_says_so") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("hello", 1));
+    let address = symbol(&header(&started), "finish");
+    control.insert(GDB, 0, &Point::breakpoint(address)).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address });
+    control.remove_all(GDB).unwrap();
+    let told = (0..200).find_map(|_| {
+        control.step_on(0, GDB, false).unwrap();
+        stops.try_recv().ok()
+    });
+    let why = StopReason::GuestExit { status: 0 };
+    assert_eq!(told.map(|stop| stop.cause), Some(StopCause::Ending { why: why.clone() }));
+    control.detach(GDB);
+    assert_eq!(started.finish().outcome.why, why);
+}

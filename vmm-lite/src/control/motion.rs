@@ -139,6 +139,11 @@ impl Control {
     /// # Errors
     /// As [`Self::step`].
     pub fn step_on(&self, vcpu: u8, by: Actor, interrupts: bool) -> Result<StepOutcome> {
-        self.on_paused(vcpu, "step", move |thread| thread.step(by, interrupts))
+        let outcome = self.on_paused(vcpu, "step", move |thread| thread.step(by, interrupts))?;
+        // It may have been the guest's last. Nobody is told of that while the guest is paused otherwise.
+        if let Some(why) = self.machine.untold_end() {
+            self.machine.tell(Some(vcpu), StopCause::Ending { why });
+        }
+        Ok(outcome)
     }
 }

@@ -4,6 +4,7 @@
 //! looks only when something may have changed, so that an exit that concerns nobody else costs no lock.
 
 mod console;
+mod debug;
 mod emulation;
 mod exits;
 mod inject;

@@ -84,8 +84,10 @@ fn a_killed_recorder_leaves_a_readable_trace() {
     signal(&child, libc::SIGKILL);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.signal(), Some(libc::SIGKILL), "it has ended by itself: {output:?}");
-    let found = verify(&mut Reader::open(&trace).unwrap()).unwrap();
-    assert!(!found.finished && found.events > 1000, "{found:?}");
+    let mut reader = Reader::open(&trace).unwrap();
+    let found = verify(&mut reader).unwrap();
+    let end = last_state(&mut reader);
+    assert!(!found.finished && found.events > 1000, "{found:?}, {end:?}, {output:?}");
     assert_eq!((found.out_of_order, found.wrong_summaries), (0, 0));
     // At most the block that was being written is torn.
     assert!(found.damage.len() <= 1, "{found:?}");

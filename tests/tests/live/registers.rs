@@ -66,8 +66,6 @@ fn core_at_all_exits_they_are_what_the_guest_left() {
         }
     }
     assert_eq!(exits, run.count(Kind::Exit));
-    let size = std::fs::metadata(&run.trace).unwrap().len();
-    assert!(size / run.count(Kind::Registers) < 40, "{size} bytes: only what has changed is written");
 }
 
 #[test]

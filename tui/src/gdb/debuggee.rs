@@ -194,6 +194,10 @@ pub(crate) struct Stop {
 
 /// Why everything stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "live", target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "a trace stops for less than a guest that runs")
+)]
 pub(crate) enum Cause {
     /// [`Debuggee::interrupt`].
     Interrupted,
@@ -217,7 +221,6 @@ pub(crate) enum Cause {
     #[allow(missing_docs)]
     SyscallReturn { number: u64 },
     /// There is nothing more in this direction.
-    #[allow(dead_code, reason = "for recorded guests")]
     EndOfTrace(Direction),
     /// The machine is about to end; it does when it is resumed.
     #[allow(missing_docs)]

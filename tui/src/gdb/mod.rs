@@ -5,10 +5,6 @@
 //!                                                 |                                           |
 //!                                                 +----------------- motions, stops ----------+
 //! ```
-#![cfg_attr(
-    not(all(feature = "live", target_os = "linux", target_arch = "x86_64")),
-    allow(dead_code, reason = "until there are recorded guests")
-)]
 
 mod address;
 mod debuggee;

@@ -6,7 +6,7 @@ use crossbeam_channel::Receiver;
 use trace_format::event::{Actor, StopReason};
 
 use super::{Control, ended};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::machine::{MachineState, Stop, StopCause, VcpuShared, WatchAccess};
 use crate::vcpu_set::VcpuSet;
 
@@ -81,7 +81,7 @@ impl Control {
     pub fn slice(&self, vcpus: VcpuSet, time: Duration) -> Result<bool> {
         let run = &self.machine.run;
         if !run.begin_slice(vcpus) {
-            return Err(crate::error::Error::WrongState { operation: "let run", state: "is not paused" });
+            return Err(Error::WrongState { operation: "let run", state: "is not paused" });
         }
         self.machine.notify_all();
         self.machine.timekeeper.poke();

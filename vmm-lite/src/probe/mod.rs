@@ -28,12 +28,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use kvm_bindings::kvm_sregs;
+use trace_format::event::{Actor, Payload};
 
 pub use selection::TrapSelection;
 pub(crate) use site::Roles;
 pub(crate) use step::Stepped;
 pub(crate) use stops::{Scope, Stops};
 pub(crate) use table::{Breakpoints, Owner, hide, read_code};
+pub(crate) use watch::Watch;
 
 use crate::calibration::{BreakpointStop, Calibration};
 use crate::emulate;
@@ -50,9 +52,7 @@ use place::Offer;
 use site::{INT3, Site};
 use step::OpenStep;
 use table::Table;
-use trace_format::event::{Actor, Payload};
 use traps::OpenTrap;
-pub(crate) use watch::Watch;
 
 /// The vector of breakpoints.
 const VECTOR_BP: u8 = 3;
@@ -285,12 +285,14 @@ impl Probes {
     }
 
     fn classify(&self, exit: &Exit, cx: &mut Context<'_>) -> Option<Hit> {
+        if let Exit::Debug { exception: 1, dr6, .. } = exit
+            && let Some(watch) = self.watch_of(*dr6, cx.vcpu)
+        {
+            return Some(Hit::Watched(watch));
+        }
         match exit {
             Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
             Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
-            Exit::Debug { exception: 1, dr6, .. } if self.watch_of(*dr6, cx.vcpu).is_some() => {
-                self.watch_of(*dr6, cx.vcpu).map(Hit::Watched)
-            }
             // While registers of ours are set KVM leaves out the guest's. Perhaps this one has been taken away since.
             Exit::Debug { exception: 1, pc, dr6, .. }
                 if holds(&cx.vcpu.debug(), *pc) || dr6 & DR6_REGISTERS != 0 =>
@@ -318,7 +320,7 @@ impl Probes {
     fn watch_of(&self, dr6: u64, vcpu: &Vcpu) -> Option<Watch> {
         let registers = vcpu.debug().hardware;
         let met = registers.into_iter().enumerate().filter(|(n, _)| dr6 & 1 << n != 0);
-        met.filter_map(|(_, register)| self.table.watch_of(register?)).next()
+        met.filter_map(|(_, register)| register).find_map(|register| self.table.watch_of(register))
     }
 
     /// Whether there is an `INT3` of one byte in guest memory.

@@ -71,6 +71,7 @@ impl Register {
     }
 
     /// The register `by` places behind this one, for those that come in rows: `St0`, `Xmm0`, `Ymm0h`.
+    #[cfg(any(test, all(feature = "live", target_os = "linux", target_arch = "x86_64")))]
     pub(crate) fn offset(self, by: usize) -> Option<Self> {
         Self::ALL.get(self.number() + by).copied()
     }

@@ -27,7 +27,7 @@ const fn shown(binding: &Binding) -> bool {
 }
 
 pub(super) fn draw(theme: Theme, scroll: u16, body: Rect, buffer: &mut Buffer) {
-    let width = body.width.saturating_sub(4).min(76);
+    let width = body.width.saturating_sub(4).min(78);
     let height = body.height.saturating_sub(2).min(LINES + 2);
     let area =
         Rect::new(body.x + (body.width - width) / 2, body.y + (body.height - height) / 2, width, height);
@@ -49,7 +49,7 @@ pub(super) fn draw(theme: Theme, scroll: u16, body: Rect, buffer: &mut Buffer) {
 fn line(theme: Theme, binding: &Binding) -> Line<'static> {
     let keys: Vec<String> = binding.keys.iter().map(ToString::to_string).collect();
     Line::from(vec![
-        Span::styled(format!(" {:<13}", keys.join("  ")), theme.key()),
+        Span::styled(format!(" {:<15}", keys.join("  ")), theme.key()),
         Span::styled(binding.help, Style::new()),
     ])
 }

@@ -23,6 +23,7 @@ mod kernel_ipis;
 mod kvm;
 mod machine;
 pub mod memory;
+pub mod msr;
 mod pagemap;
 mod probe;
 mod recorder;
@@ -35,7 +36,7 @@ pub mod walk;
 pub use bare::run_bare;
 pub use config::{Config, CpuModel, Image, Irqchip, Module, SymbolFile};
 pub use control::{
-    Control, DebugRegisters, GeneralRegisters, MSRS, Msr, Placed, Point, PointKind, Registers, StepOutcome,
+    Control, DebugRegisters, GeneralRegisters, Msr, Placed, Point, PointKind, Registers, StepOutcome,
     SystemRegisters,
 };
 pub use error::{Error, Result, Stuck};

@@ -1,5 +1,9 @@
 //! Coming and going.
 
+use trace_format::event::Actor;
+use vmm_lite::CpuModel;
+use vmscope_tests::run::Guest;
+
 use crate::{Vmscope, client::Gdb, gdb_or_skip};
 
 /// So many rounds are not over before somebody ends them.
@@ -124,4 +128,45 @@ fn core_every_register() {
     }
     assert!(!said.contains("<unavailable>"), "{said}");
     assert!(said.contains("0x1238"), "a selector without a descriptor is refused: {said}");
+}
+
+/// The whole of a YMM register: GDB makes it of its lower half and of what the target has of the upper one.
+#[test]
+fn core_avx_where_the_guest_has_it() {
+    if !gdb_or_skip("core_avx_where_the_guest_has_it") {
+        return;
+    }
+    // Other hosts' kernel code may have no XSAVE, but its CPU does.
+    let vmscope = Vmscope::start("tlb-shootdown", &["--wait", "--append", "rounds=20", "--cpu", "host"]);
+    let said = vmscope.gdb(&[
+        "p $ymm0.v8_int32",
+        "set $ymm0.v8_int32[7] = 5",
+        "set $ymm15.v2_int128[0] = 9",
+        "stepi",
+        "flushregs",
+        "printf \"@ %d %d %d\\n\", $ymm0.v8_int32[7], $ymm0.v8_int32[6], $ymm15.v4_int64[0]",
+        "thread 2",
+        "printf \"@ %d\\n\", $ymm0.v8_int32[7]",
+        "detach",
+    ]);
+    if guests_have_avx() {
+        for wanted in ["$1 = {0, 0, 0, 0, 0, 0, 0, 0}", "@ 5 0 9", "@ 0"] {
+            assert!(said.contains(wanted), "{wanted:?} is not in\n{said}");
+        }
+    } else {
+        assert!(said.contains("a component of a value that is not a structure"), "it has no $ymm0: {said}");
+    }
+    vmscope.finish_well();
+}
+
+/// Whether this host's KVM lets guests have AVX.
+fn guests_have_avx() -> bool {
+    let mut guest = Guest::new("hello", 1).paused();
+    guest.config.cpu = CpuModel::Host;
+    let started = guest.start();
+    let control = started.vm.control();
+    let state = control.floating_point(0).unwrap();
+    control.resume(Actor::User).unwrap();
+    started.finish().assert_well();
+    state.ymm_upper.is_some()
 }

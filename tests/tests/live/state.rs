@@ -2,7 +2,8 @@
 
 use trace_format::Reader;
 use trace_format::event::{Payload, TrapClass};
-use vmm_lite::{Control, Irqchip, Segment};
+use vmm_lite::msr::{IA32_KERNEL_GS_BASE, IA32_LSTAR};
+use vmm_lite::{Control, CpuModel, Irqchip, Segment};
 use vmscope_tests::images::INTERRUPTS;
 use vmscope_tests::run::{Guest, Started, symbol};
 use vmscope_tests::skip::kvm_or_skip;
@@ -10,8 +11,6 @@ use vmscope_tests::skip::kvm_or_skip;
 use crate::control::{BY, header, is_paused, stop, until};
 
 const ALL: [Irqchip; 3] = [Irqchip::User, Irqchip::Split, Irqchip::Kernel];
-const IA32_LSTAR: u32 = 0xc000_0082;
-const IA32_KERNEL_GS_BASE: u32 = 0xc000_0102;
 const RFLAGS_TF: u64 = 1 << 8;
 
 /// A shootdown that is under way, paused, which ends by itself.
@@ -59,7 +58,11 @@ fn core_what_is_set_is_what_is_there() {
     let old = control.msr(1, IA32_KERNEL_GS_BASE).unwrap().unwrap();
     control.set_msr(1, IA32_KERNEL_GS_BASE, 0xffff_8000_1234_5000).unwrap();
     assert_eq!(control.msr(1, IA32_KERNEL_GS_BASE).unwrap(), Some(0xffff_8000_1234_5000));
-    assert!(control.msrs(1).unwrap().iter().any(|msr| msr.value == 0xffff_8000_1234_5000));
+    let msrs = control.msrs(1).unwrap();
+    for msr in msrs.iter().filter(|msr| !msr.name.contains("TIME_STAMP")) {
+        assert_eq!(control.msr(1, msr.index).unwrap(), Some(msr.value), "all at once or one: {}", msr.name);
+    }
+    assert!(msrs.iter().any(|msr| (msr.index, msr.value) == (IA32_KERNEL_GS_BASE, 0xffff_8000_1234_5000)));
     control.set_msr(1, IA32_KERNEL_GS_BASE, old).unwrap();
     let error = control.set_msr(1, 0x1234_5678, 1).unwrap_err();
     assert!(error.to_string().contains("0x12345678"), "{error}");
@@ -70,6 +73,34 @@ fn core_what_is_set_is_what_is_there() {
     control.set_debug_registers(1, &changed).unwrap();
     assert_eq!(control.debug_registers(1).unwrap(), changed);
     control.set_debug_registers(1, &debug).unwrap();
+    finishes_well(started, &control);
+}
+
+/// The guest does not use AVX, so what is put there stays while it runs, and nowhere else.
+#[test]
+fn core_upper_halves_of_ymm_registers_are_those_of_one_vcpu() {
+    if !kvm_or_skip("core_upper_halves_of_ymm_registers_are_those_of_one_vcpu") {
+        return;
+    }
+    let mut guest = Guest::new("tlb-shootdown", 2).append("rounds=200").paused();
+    guest.config.cpu = CpuModel::Host;
+    let started = guest.start();
+    let control = started.vm.control();
+    let mut floats = control.floating_point(0).unwrap();
+    let has_avx = floats.ymm_upper.is_some();
+    assert!(floats.ymm_upper.is_none_or(|upper| upper == [0; 16]), "{floats:x?}");
+    let upper = std::array::from_fn(|n| (0x0123_4567_89ab_cdef << 64) + n as u128);
+    (floats.ymm_upper, floats.xmm[3]) = (Some(upper), 7);
+    control.set_floating_point(0, &floats).unwrap();
+    for _ in 0..3 {
+        control.step(0, BY).unwrap();
+    }
+    let after = control.floating_point(0).unwrap();
+    assert_eq!((after.ymm_upper, after.xmm[3]), (has_avx.then_some(upper), 7));
+    assert_eq!(control.floating_point(1).unwrap().ymm_upper, has_avx.then_some([0; 16]));
+    floats.ymm_upper = None;
+    control.set_floating_point(0, &floats).unwrap();
+    assert_eq!(control.floating_point(0).unwrap().ymm_upper, after.ymm_upper, "they are left");
     finishes_well(started, &control);
 }
 

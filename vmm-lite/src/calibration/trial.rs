@@ -10,10 +10,9 @@ use super::guest::{
 use super::{BreakpointStop, Calibration, SyscallEntry, instructions};
 use crate::cpuid::features;
 use crate::error::Result;
-use crate::kvm::{
-    DebugControl, Exit, HardwareBreakpoint, Host, IA32_LSTAR, IA32_SFMASK, IA32_STAR, Kick, Vcpu, VmFd,
-};
+use crate::kvm::{DebugControl, Exit, HardwareBreakpoint, Host, Kick, Vcpu, VmFd};
 use crate::memory::Memory;
+use crate::msr::{IA32_FMASK, IA32_LSTAR, IA32_STAR};
 
 /// How long a trial may take; a guest that does not get to an exit is interrupted.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -153,7 +152,7 @@ fn watchpoint(host: &Host) -> Result<bool> {
 fn syscall(host: &Host) -> Result<SyscallEntry> {
     const EFER_SCE: u64 = 1;
     let (_vm, mut vcpu) = machine(host, &[0x0f, 0x05], true)?;
-    for (msr, value) in [(IA32_STAR, STAR), (IA32_LSTAR, SYSCALL_HANDLER), (IA32_SFMASK, 0)] {
+    for (msr, value) in [(IA32_STAR, STAR), (IA32_LSTAR, SYSCALL_HANDLER), (IA32_FMASK, 0)] {
         if !vcpu.set_msr(msr, value)? {
             return Ok(SyscallEntry::Broken);
         }

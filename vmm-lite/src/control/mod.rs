@@ -22,7 +22,7 @@ use crate::vcpu::{Activity, VcpuThread};
 
 pub use motion::StepOutcome;
 pub use points::{Placed, Point, PointKind};
-pub use state::{DebugRegisters, MSRS, Msr};
+pub use state::{DebugRegisters, Msr};
 
 pub use kvm_bindings::{kvm_regs as GeneralRegisters, kvm_sregs as SystemRegisters};
 

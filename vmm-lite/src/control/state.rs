@@ -4,30 +4,8 @@ use super::Control;
 use crate::error::Result;
 use crate::irq::{ApicState, Controllers};
 use crate::kvm::FloatingPoint;
+use crate::msr::MSRS;
 use crate::vcpu::{Segment, VcpuThread};
-
-/// The model-specific registers that a debugger shows: what the manuals call them, and their numbers.
-pub const MSRS: [(&str, u32); 19] = [
-    ("IA32_TIME_STAMP_COUNTER", 0x10),
-    ("IA32_APIC_BASE", 0x1b),
-    ("IA32_SYSENTER_CS", 0x174),
-    ("IA32_SYSENTER_ESP", 0x175),
-    ("IA32_SYSENTER_EIP", 0x176),
-    ("IA32_MISC_ENABLE", 0x1a0),
-    ("IA32_PAT", 0x277),
-    ("IA32_MTRR_DEF_TYPE", 0x2ff),
-    ("IA32_TSC_DEADLINE", 0x6e0),
-    ("IA32_EFER", 0xc000_0080),
-    ("IA32_STAR", 0xc000_0081),
-    ("IA32_LSTAR", 0xc000_0082),
-    ("IA32_CSTAR", 0xc000_0083),
-    ("IA32_FMASK", 0xc000_0084),
-    ("IA32_FS_BASE", 0xc000_0100),
-    ("IA32_GS_BASE", 0xc000_0101),
-    ("IA32_KERNEL_GS_BASE", 0xc000_0102),
-    ("IA32_TSC_AUX", 0xc000_0103),
-    ("MSR_KVM_SYSTEM_TIME_NEW", 0x4b56_4d01),
-];
 
 /// A model-specific register and what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +38,8 @@ impl Control {
         self.on(vcpu, |thread| thread.vcpu().floating_point())?
     }
 
-    /// Sets them while the guest is paused. The upper halves of the YMM registers can be set only once the guest has
-    /// enabled them; [`None`] leaves them.
+    /// Sets them while the guest is paused. [`None`] leaves the upper halves of the YMM registers; a guest without AVX
+    /// has none that could be set.
     ///
     /// # Errors
     /// When the guest is not paused, there is no such vCPU, or KVM refuses a value.
@@ -78,11 +56,9 @@ impl Control {
     /// When there is no such vCPU, or the run has ended.
     pub fn msrs(&self, vcpu: u8) -> Result<Vec<Msr>> {
         self.on(vcpu, |thread| {
-            let mut msrs = Vec::with_capacity(MSRS.len());
-            for (name, index) in MSRS {
-                msrs.extend(thread.msr(index)?.map(|value| Msr { name, index, value }));
-            }
-            Ok(msrs)
+            let values = thread.msrs(MSRS.iter().map(|(_, index)| *index))?;
+            let named = MSRS.iter().zip(values);
+            Ok(named.filter_map(|(&(name, index), value)| Some(Msr { name, index, value: value? })).collect())
         })?
     }
 

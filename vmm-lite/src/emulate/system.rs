@@ -4,12 +4,11 @@ use iced_x86::{Instruction, Mnemonic};
 
 use super::{Cpu, Step, Stop};
 use crate::kvm::{Event, Exception};
+use crate::msr::{IA32_TIME_STAMP_COUNTER, IA32_TSC_AUX};
 
 const RFLAGS_AC: u64 = 1 << 18;
 const CR4_TSD: u64 = 1 << 2;
 const CR4_OSXSAVE: u64 = 1 << 18;
-const IA32_TSC: u32 = 0x10;
-const IA32_TSC_AUX: u32 = 0xc000_0103;
 
 impl Cpu<'_> {
     pub(super) fn system(&mut self, instruction: &Instruction) -> Step {
@@ -52,7 +51,8 @@ impl Cpu<'_> {
         if self.sregs.cr4 & CR4_TSD != 0 {
             self.privileged(Exception::general_protection(0))?;
         }
-        let (Some(tsc), Some(aux)) = (self.vcpu.msr(IA32_TSC)?, self.vcpu.msr(IA32_TSC_AUX)?) else {
+        let (Some(tsc), Some(aux)) = (self.vcpu.msr(IA32_TIME_STAMP_COUNTER)?, self.vcpu.msr(IA32_TSC_AUX)?)
+        else {
             return Err(Stop::Unknown("this host has no IA32_TSC_AUX"));
         };
         self.regs.rax = tsc & 0xffff_ffff;

@@ -29,7 +29,6 @@ pub(crate) use host::Host;
 pub(crate) use irqchip::{PowerOnChips, RunState};
 pub(crate) use kick::Kick;
 pub(crate) use monotonic::{monotonic_ns, time_stamp, time_stamps_are_clock};
-pub(crate) use msr_filter::{IA32_KERNEL_GS_BASE, IA32_LSTAR, IA32_SFMASK, IA32_STAR};
 pub(crate) use reset::PowerOn;
 pub(crate) use segment::{code_segment, data_segment, segment_from_descriptor};
 pub(crate) use vcpu::{Left, Vcpu};

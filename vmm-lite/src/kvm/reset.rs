@@ -8,9 +8,7 @@ use kvm_bindings::{
 use super::host::Host;
 use super::vcpu::Vcpu;
 use crate::error::{Error, Result};
-
-/// The time stamp counter goes on: vCPUs that were set one after the other would differ.
-const IA32_TSC: u32 = 0x10;
+use crate::msr::IA32_TIME_STAMP_COUNTER;
 
 /// Everything that KVM keeps of a vCPU.
 pub(crate) struct PowerOn {
@@ -33,7 +31,7 @@ impl Host {
     /// When the ioctl fails.
     pub(crate) fn msrs(&self) -> Result<Vec<u32>> {
         let list = self.kvm.get_msr_index_list().map_err(|e| Error::kvm("KVM_GET_MSR_INDEX_LIST", e))?;
-        Ok(list.as_slice().iter().copied().filter(|index| *index != IA32_TSC).collect())
+        Ok(list.as_slice().iter().copied().filter(|index| *index != IA32_TIME_STAMP_COUNTER).collect())
     }
 }
 
@@ -82,7 +80,10 @@ impl Vcpu {
     }
 
     /// The values of those MSRs that can be read: KVM stops at the first that it does not have.
-    fn known_msrs(&self, indices: &[u32]) -> Result<Vec<kvm_msr_entry>> {
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn known_msrs(&self, indices: &[u32]) -> Result<Vec<kvm_msr_entry>> {
         let mut known = Vec::with_capacity(indices.len());
         let mut rest = indices;
         while !rest.is_empty() {
@@ -117,10 +118,10 @@ fn entries(entries: &[kvm_msr_entry]) -> Result<Msrs> {
 mod tests {
     use super::*;
     use crate::memory::Memory;
+    use crate::msr::IA32_KERNEL_GS_BASE;
 
     #[test]
     fn a_vcpu_is_as_after_power_on_again() {
-        const IA32_KERNEL_GS_BASE: u32 = 0xc000_0102;
         let Ok(host) = Host::open() else {
             eprintln!("SKIP a_vcpu_is_as_after_power_on_again: no /dev/kvm");
             return;
@@ -128,7 +129,7 @@ mod tests {
         let vm = host.create_vm(Memory::new(1 << 20).unwrap()).unwrap();
         let mut vcpu = vm.create_vcpu(0).unwrap();
         let msrs = host.msrs().unwrap();
-        assert!(msrs.contains(&IA32_KERNEL_GS_BASE) && !msrs.contains(&IA32_TSC));
+        assert!(msrs.contains(&IA32_KERNEL_GS_BASE) && !msrs.contains(&IA32_TIME_STAMP_COUNTER));
         let before = vcpu.power_on(&msrs).unwrap();
         let (mut regs, mut sregs) = (vcpu.regs(), vcpu.sregs());
         (regs.rax, sregs.cr2) = (7, 0x7000);

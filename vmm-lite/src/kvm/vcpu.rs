@@ -14,6 +14,7 @@ use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr};
 use super::debug::DebugControl;
 use super::exit::Exit;
 use super::kick::{Kick, KickTarget};
+use super::xsave;
 use crate::error::{Error, Result};
 
 // KVM_RUN, Documentation/virt/kvm/api.rst 4.10.
@@ -34,6 +35,8 @@ pub(crate) struct Vcpu {
     /// The monitor has put an exception or interrupt into KVM that it has not delivered yet: another interrupt would
     /// replace it.
     pub(super) event_queued: bool,
+    /// Where the upper halves of the YMM registers are in an XSAVE area, in bytes, if the guest's CPU has them.
+    pub(super) ymm_upper: Option<usize>,
 }
 
 /// How `KVM_RUN` ended.
@@ -54,7 +57,14 @@ impl Vcpu {
         let sync = fd.sync_regs_mut();
         sync.regs = regs;
         sync.sregs = sregs;
-        Ok(Self { fd, number, debug: DebugControl::default(), run_size, event_queued: false })
+        Ok(Self {
+            fd,
+            number,
+            debug: DebugControl::default(),
+            run_size,
+            event_queued: false,
+            ymm_upper: None,
+        })
     }
 
     /// Its number, from 0.
@@ -449,8 +459,10 @@ impl Vcpu {
     ///
     /// # Errors
     /// When the host refuses it.
-    pub(crate) fn set_cpuid(&self, cpuid: &CpuId) -> Result<()> {
-        self.fd.set_cpuid2(cpuid).map_err(|e| Error::kvm("KVM_SET_CPUID2", e))
+    pub(crate) fn set_cpuid(&mut self, cpuid: &CpuId) -> Result<()> {
+        self.fd.set_cpuid2(cpuid).map_err(|e| Error::kvm("KVM_SET_CPUID2", e))?;
+        self.ymm_upper = xsave::ymm_upper(cpuid);
+        Ok(())
     }
 
     /// The frequency of the guest's TSC in kHz, 0 if the host does not tell.

@@ -1,6 +1,6 @@
 //! x87, SSE and AVX for people and debuggers: everything of it, where [`super::Fpu`] is what an x87 instruction needs.
 
-use kvm_bindings::kvm_xsave;
+use kvm_bindings::{CpuId, kvm_xsave};
 
 use super::vcpu::Vcpu;
 use crate::error::{Error, Result};
@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 const X87: u32 = 1;
 const SSE: u32 = 1 << 1;
 const AVX: u32 = 1 << 2;
-/// Where things are in the area, in words: XMM0, XSTATE_BV, and the upper halves of YMM0 to YMM15, which are right
-/// behind the header on every CPU that has them (SDM vol. 1, 13.4 and 13.5.3).
+/// Where things are in the area, in words: XMM0 and XSTATE_BV (SDM vol. 1, 13.4).
 const XMM: usize = 40;
 const XSTATE_BV: usize = 128;
-const YMM_UPPER: usize = 144;
+/// The size of a component that has 16 upper halves of YMM registers, in bytes.
+const YMM_UPPER_SIZE: usize = 16 * 16;
 /// Where ST0 is, in words; each register has four.
 const ST: usize = 8;
 
@@ -43,7 +43,8 @@ pub struct FloatingPoint {
     pub mxcsr: u32,
     /// XMM0 to XMM15.
     pub xmm: [u128; 16],
-    /// Bits 128 to 255 of YMM0 to YMM15. `None` while the guest has not enabled AVX in XCR0, or has none.
+    /// Bits 128 to 255 of YMM0 to YMM15, all zero until the guest enables AVX in XCR0 and uses it. `None` if its CPU
+    /// has no AVX.
     pub ymm_upper: Option<[u128; 16]>,
 }
 
@@ -87,7 +88,7 @@ impl FloatingPoint {
         self.in_use = (0..8).fold(0, |bits, n| bits | u8::from(word >> (2 * n) & 3 != 3) << n);
     }
 
-    fn unpack(area: &kvm_xsave, avx: bool) -> Self {
+    fn unpack(area: &kvm_xsave, ymm_upper: Option<usize>) -> Self {
         let word = |n: usize| area.region.get(n).copied().unwrap_or_default();
         let long = |n: usize| u64::from(word(n)) | u64::from(word(n + 1)) << 32;
         let wide = |n: usize| u128::from(long(n)) | u128::from(long(n + 2)) << 64;
@@ -106,13 +107,13 @@ impl FloatingPoint {
         if present & SSE != 0 {
             state.xmm = std::array::from_fn(|n| wide(XMM + 4 * n));
         }
-        let upper = |n: usize| if present & AVX != 0 { wide(YMM_UPPER + 4 * n) } else { 0 };
-        state.ymm_upper = avx.then(|| std::array::from_fn(upper));
+        state.ymm_upper = ymm_upper
+            .map(|at| std::array::from_fn(|n| if present & AVX != 0 { wide(at / 4 + 4 * n) } else { 0 }));
         state
     }
 
     /// Replaces this part of `area`; the rest stays.
-    fn pack(&self, area: &mut kvm_xsave, avx: bool) {
+    fn pack(&self, area: &mut kvm_xsave, ymm_upper: Option<usize>) {
         let mut put = |n: usize, value: u128, words: usize| {
             let bytes = value.to_le_bytes();
             for (word, value) in area.region.iter_mut().skip(n).zip(bytes.chunks_exact(4)).take(words) {
@@ -130,12 +131,32 @@ impl FloatingPoint {
         for (n, xmm) in self.xmm.iter().enumerate() {
             put(XMM + 4 * n, *xmm, 4);
         }
-        let upper = self.ymm_upper.filter(|_| avx);
-        for (n, upper) in upper.iter().flatten().enumerate() {
-            put(YMM_UPPER + 4 * n, *upper, 4);
+        let upper = ymm_upper.zip(self.ymm_upper.as_ref());
+        if let Some((at, upper)) = upper {
+            for (n, half) in upper.iter().enumerate() {
+                put(at / 4 + 4 * n, *half, 4);
+            }
         }
         area.region[XSTATE_BV] |= X87 | SSE | if upper.is_some() { AVX } else { 0 };
     }
+}
+
+/// Where the upper halves of the YMM registers are in an XSAVE area, in bytes, if `cpuid` has them. KVM's areas are laid
+/// out as the host's CPU does it, and the guest's `CPUID` tells the same.
+pub(super) fn ymm_upper(cpuid: &CpuId) -> Option<usize> {
+    const LEAF_FEATURES: u32 = 1;
+    const LEAF_STATE: u32 = 0xd;
+    const XSAVE_AND_AVX: u32 = 1 << 26 | 1 << 28;
+    const AVX_COMPONENT: u32 = 2;
+    let leaf = |function, index| {
+        cpuid.as_slice().iter().find(|entry| (entry.function, entry.index) == (function, index))
+    };
+    let promised = leaf(LEAF_FEATURES, 0)?.ecx & XSAVE_AND_AVX == XSAVE_AND_AVX;
+    // EAX is the component's size, EBX its offset (SDM vol. 1, 13.2).
+    let component = leaf(LEAF_STATE, AVX_COMPONENT)?;
+    let at = component.ebx as usize;
+    let fits = at % 4 == 0 && at.checked_add(YMM_UPPER_SIZE)? <= size_of::<kvm_xsave>();
+    (promised && component.eax as usize == YMM_UPPER_SIZE && fits).then_some(at)
 }
 
 /// A tag for what is in a register that is in use.
@@ -160,7 +181,7 @@ impl Vcpu {
     /// # Errors
     /// When the ioctl fails.
     pub(crate) fn floating_point(&self) -> Result<FloatingPoint> {
-        Ok(FloatingPoint::unpack(&*self.xsave_area()?, self.has_avx()))
+        Ok(FloatingPoint::unpack(&*self.xsave_area()?, self.ymm_upper))
     }
 
     /// Sets them.
@@ -169,14 +190,9 @@ impl Vcpu {
     /// When KVM refuses a value: MXCSR has bits that raise #GP.
     pub(crate) fn set_floating_point(&self, state: &FloatingPoint) -> Result<()> {
         let mut area = self.xsave_area()?;
-        state.pack(&mut area, self.has_avx());
+        state.pack(&mut area, self.ymm_upper);
         // SAFETY: no component that is enabled dynamically is, so KVM reads no more than the 4096 bytes of `region`.
         unsafe { self.fd.set_xsave(&area) }.map_err(|e| Error::kvm("KVM_SET_XSAVE", e))
-    }
-
-    /// Whether the guest has enabled AVX; without XCR0 it cannot have.
-    fn has_avx(&self) -> bool {
-        self.xcr0().is_ok_and(|xcr0| xcr0 & u64::from(AVX) != 0)
     }
 
     fn xsave_area(&self) -> Result<Box<kvm_xsave>> {
@@ -186,7 +202,13 @@ impl Vcpu {
 
 #[cfg(test)]
 mod tests {
+    use kvm_bindings::kvm_cpuid_entry2;
+
     use super::*;
+
+    /// Where CPUs have them, in bytes and words.
+    const YMM: usize = 576;
+    const YMM_WORD: usize = YMM / 4;
 
     fn garbage(present: u32) -> Box<kvm_xsave> {
         let mut area = Box::new(kvm_xsave::default());
@@ -200,27 +222,59 @@ mod tests {
     #[test]
     fn packing_undoes_unpacking_and_leaves_the_rest() {
         let area = garbage(X87 | SSE | AVX);
-        let state = FloatingPoint::unpack(&area, true);
+        let state = FloatingPoint::unpack(&area, Some(YMM));
         assert_eq!((state.fcw, state.fsw, state.in_use, state.fop), (0, 0, 1, 0x0101));
         assert_eq!(state.xmm[1], 0x2f2f_2f2f_2e2e_2e2e_2d2d_2d2d_2c2c_2c2c);
         assert_eq!(state.ymm_upper.unwrap()[0] as u32, 0x9090_9090);
         let mut again = garbage(X87 | SSE | AVX);
-        FloatingPoint::default().pack(&mut again, false);
-        assert_eq!(again.region[YMM_UPPER], 0x9090_9090, "AVX is not the guest's");
-        state.pack(&mut again, true);
+        FloatingPoint { ymm_upper: Some([7; 16]), ..FloatingPoint::default() }.pack(&mut again, None);
+        assert_eq!(again.region[YMM_WORD], 0x9090_9090, "AVX is not the guest's");
+        FloatingPoint::default().pack(&mut again, Some(YMM));
+        assert_eq!(again.region[YMM_WORD], 0x9090_9090, "it is to be left");
+        state.pack(&mut again, Some(YMM));
         // The tag's reserved byte and what is behind each ST are reserved, too.
         for n in (0..1024).filter(|n| *n != 1 && !(ST..XMM).contains(n)) {
             assert_eq!(again.region[n], area.region[n], "word {n}");
         }
-        assert_eq!(FloatingPoint::unpack(&again, true), state);
+        assert_eq!(FloatingPoint::unpack(&again, Some(YMM)), state);
     }
 
     #[test]
     fn a_component_that_is_not_there_is_as_after_reset() {
-        let state = FloatingPoint::unpack(&garbage(0), true);
+        let state = FloatingPoint::unpack(&garbage(0), Some(YMM));
         let mxcsr = 0x0606_0606;
         assert_eq!(state, FloatingPoint { mxcsr, ymm_upper: Some([0; 16]), ..FloatingPoint::default() });
-        assert_eq!(FloatingPoint::unpack(&garbage(AVX), false).ymm_upper, None);
+        assert_eq!(FloatingPoint::unpack(&garbage(AVX), None).ymm_upper, None);
+    }
+
+    #[test]
+    fn upper_halves_that_were_not_there_are_once_they_are_set() {
+        let mut area = garbage(X87);
+        let mut state = FloatingPoint::unpack(&area, Some(640));
+        state.ymm_upper.as_mut().unwrap()[15] = 5 << 96;
+        state.pack(&mut area, Some(640));
+        assert_eq!(
+            (area.region[XSTATE_BV], area.region[160], area.region[160 + 63]),
+            (X87 | SSE | AVX, 0, 5)
+        );
+        assert_eq!(FloatingPoint::unpack(&area, Some(640)), state);
+    }
+
+    #[test]
+    fn cpuid_says_where_the_upper_halves_are() {
+        let cpuid = |ecx, [eax, ebx]: [u32; 2]| {
+            let entry = |function, index| kvm_cpuid_entry2 { function, index, ..kvm_cpuid_entry2::default() };
+            let features = kvm_cpuid_entry2 { ecx, ..entry(1, 0) };
+            let component = kvm_cpuid_entry2 { eax, ebx, ..entry(0xd, 2) };
+            CpuId::from_entries(&[features, entry(0xd, 0), component]).unwrap()
+        };
+        let both = 1 << 26 | 1 << 28;
+        assert_eq!(ymm_upper(&cpuid(both, [256, 576])), Some(576));
+        assert_eq!(ymm_upper(&cpuid(both, [256, 640])), Some(640));
+        for none in [(1 << 26, [256, 576]), (1 << 28, [256, 576]), (both, [0, 0]), (both, [256, u32::MAX])] {
+            assert_eq!(ymm_upper(&cpuid(none.0, none.1)), None, "{none:x?}");
+        }
+        assert_eq!(ymm_upper(&CpuId::new(0).unwrap()), None);
     }
 
     #[test]

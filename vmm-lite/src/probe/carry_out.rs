@@ -11,10 +11,9 @@ use super::frame::Frame;
 use super::{RFLAGS_RF, RFLAGS_TF};
 use crate::emulate::{Linear, general};
 use crate::error::Result;
-use crate::kvm::{
-    IA32_KERNEL_GS_BASE, IA32_SFMASK, IA32_STAR, Vcpu, code_segment, data_segment, segment_from_descriptor,
-};
+use crate::kvm::{Vcpu, code_segment, data_segment, segment_from_descriptor};
 use crate::memory::Memory;
+use crate::msr::{IA32_FMASK, IA32_KERNEL_GS_BASE, IA32_STAR};
 use crate::walk::{Paging, PhysicalMemory};
 
 const RFLAGS_CF_TO_DF_AND_OF: u64 = 0xfd5;
@@ -160,7 +159,7 @@ impl Executor<'_> {
 
     /// What `SYSCALL` does to everything but RCX and R11 (SDM vol. 2, "SYSCALL"), for a host that leaves that out.
     pub(super) fn finish_syscall(&mut self, frame: &Frame, lstar: u64) -> Result<bool> {
-        let (Some(star), Some(mask)) = (self.vcpu.msr(IA32_STAR)?, self.vcpu.msr(IA32_SFMASK)?) else {
+        let (Some(star), Some(mask)) = (self.vcpu.msr(IA32_STAR)?, self.vcpu.msr(IA32_FMASK)?) else {
             return Ok(false);
         };
         let selector = (star >> 32) as u16 & !3;

@@ -9,13 +9,13 @@ use crate::boot::MAGIC;
 use crate::devices::{PortEffect, ResetLine};
 use crate::error::{Error, Result};
 use crate::irq::{Effect, MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST};
-use crate::kvm::{Exit, IA32_LSTAR};
+use crate::kvm::Exit;
 use crate::machine::lock;
+use crate::msr::{IA32_LSTAR, IA32_TIME_STAMP_COUNTER};
 use crate::recorder::Timing;
 
 /// The IOAPIC's registers, gpa.
 const IOAPIC: std::ops::Range<u64> = 0xfec0_0000..0xfec0_1000;
-pub(super) const IA32_TSC: u32 = 0x10;
 /// Bytes of an exit's data that fit into the exit's event.
 const IN_EXIT: usize = 8;
 /// What a hypercall that nobody knows returns: `-KVM_ENOSYS` (`linux/kvm_para.h`).
@@ -352,7 +352,8 @@ impl VcpuThread {
     }
 
     pub(super) fn write_apic_msr(&mut self, index: u32, data: u64, now: u64) -> Result<bool> {
-        let tsc = if index == MSR_TSC_DEADLINE { self.vcpu.msr(IA32_TSC)?.unwrap_or(0) } else { 0 };
+        let tsc =
+            if index == MSR_TSC_DEADLINE { self.vcpu.msr(IA32_TIME_STAMP_COUNTER)?.unwrap_or(0) } else { 0 };
         let outcome = self.with_lapic(|lapic| {
             (lapic.write_msr(index, data, now, tsc).ok(), lapic.cr8(), lapic.mmio_page())
         });

@@ -2,17 +2,12 @@
 
 use kvm_bindings::{kvm_debugregs, kvm_sregs};
 
-use super::exits::IA32_TSC;
 use super::{Activity, Segment, VcpuThread, segments};
 use crate::control::{DebugRegisters, Registers};
 use crate::error::{Error, Result};
 use crate::irq::{MSR_APIC_BASE, MSR_TSC_DEADLINE, MSR_X2APIC_FIRST, MSR_X2APIC_LAST};
-use crate::kvm::IA32_LSTAR;
+use crate::msr::{IA32_EFER, IA32_FS_BASE, IA32_GS_BASE, IA32_LSTAR, IA32_TIME_STAMP_COUNTER};
 
-/// Those that are registers to the monitor.
-const IA32_EFER: u32 = 0xc000_0080;
-const IA32_FS_BASE: u32 = 0xc000_0100;
-const IA32_GS_BASE: u32 = 0xc000_0101;
 /// The task priority has four bits.
 const MOST_CR8: u64 = 15;
 
@@ -69,20 +64,36 @@ impl VcpuThread {
 
     /// An MSR; `None` if there is none of that number.
     pub(crate) fn msr(&mut self, index: u32) -> Result<Option<u64>> {
+        match self.kept_msr(index) {
+            Some(value) => Ok(value),
+            None => self.vcpu.msr(index),
+        }
+    }
+
+    /// Each of these MSRs, `None` for those that are not there. What KVM keeps is read at once.
+    pub(crate) fn msrs(&mut self, indices: impl Iterator<Item = u32>) -> Result<Vec<Option<u64>>> {
+        let kept: Vec<(u32, Option<Option<u64>>)> =
+            indices.map(|index| (index, self.kept_msr(index))).collect();
+        let of_kvm = |(index, kept): &(u32, Option<_>)| kept.is_none().then_some(*index);
+        let read = self.vcpu.known_msrs(&kept.iter().filter_map(of_kvm).collect::<Vec<_>>())?;
+        let value = |index| read.iter().find(|entry| entry.index == index).map(|entry| entry.data);
+        Ok(kept.into_iter().map(|(index, kept)| kept.unwrap_or_else(|| value(index))).collect())
+    }
+
+    /// An MSR that is a register to the monitor, or its local APIC's: that may have none of this number. `None` if KVM
+    /// keeps it.
+    fn kept_msr(&mut self, index: u32) -> Option<Option<u64>> {
         let sregs = self.vcpu.sregs();
         match index {
-            IA32_EFER => return Ok(Some(sregs.efer)),
-            IA32_FS_BASE => return Ok(Some(sregs.fs.base)),
-            IA32_GS_BASE => return Ok(Some(sregs.gs.base)),
-            _ => {}
+            IA32_EFER => Some(Some(sregs.efer)),
+            IA32_FS_BASE => Some(Some(sregs.fs.base)),
+            IA32_GS_BASE => Some(Some(sregs.gs.base)),
+            _ if is_apics(index) => {
+                let now = self.machine.clock.now();
+                self.with_lapic(|lapic| lapic.read_msr(index, now).ok())
+            }
+            _ => None,
         }
-        let now = self.machine.clock.now();
-        if is_apics(index)
-            && let Some(value) = self.with_lapic(|lapic| lapic.read_msr(index, now).ok())
-        {
-            return Ok(value);
-        }
-        self.vcpu.msr(index)
     }
 
     pub(crate) fn set_msr(&mut self, index: u32, value: u64) -> Result<()> {
@@ -112,7 +123,7 @@ impl VcpuThread {
             // Where KVM plays the local APIC, it is among the registers of `kvm_run` too.
             MSR_APIC_BASE if !own_apic => self.vcpu.fetch_sregs(),
             // A local APIC that the monitor plays counts from the TSC that it is given with each write.
-            IA32_TSC | MSR_TSC_DEADLINE => {
+            IA32_TIME_STAMP_COUNTER | MSR_TSC_DEADLINE => {
                 self.machine.timekeeper.poke();
                 Ok(())
             }

@@ -1,22 +1,22 @@
 //! Registers of a vCPU as GDB gets them, and back.
 
-use vmm_lite::{DebugRegisters, FloatingPoint, Msr, Registers, Segment, SystemRegisters};
+use vmm_lite::{DebugRegisters, FloatingPoint, Msr, Registers, Segment, SystemRegisters, msr};
 
-use super::{Failure, Register, RegisterFile};
+use super::{Failure, Feature, Register, RegisterFile};
 
-/// The MSRs that GDB gets: their numbers (SDM vol. 4, table 2-2).
+/// The MSRs that GDB gets.
 const MSRS: [(Register, u32); 11] = [
-    (Register::SysenterCs, 0x174),
-    (Register::SysenterEsp, 0x175),
-    (Register::SysenterEip, 0x176),
-    (Register::MiscEnable, 0x1a0),
-    (Register::Pat, 0x277),
-    (Register::Star, 0xc000_0081),
-    (Register::Lstar, 0xc000_0082),
-    (Register::Cstar, 0xc000_0083),
-    (Register::Sfmask, 0xc000_0084),
-    (Register::KernelGsBase, 0xc000_0102),
-    (Register::TscAux, 0xc000_0103),
+    (Register::SysenterCs, msr::IA32_SYSENTER_CS),
+    (Register::SysenterEsp, msr::IA32_SYSENTER_ESP),
+    (Register::SysenterEip, msr::IA32_SYSENTER_EIP),
+    (Register::MiscEnable, msr::IA32_MISC_ENABLE),
+    (Register::Pat, msr::IA32_PAT),
+    (Register::Star, msr::IA32_STAR),
+    (Register::Lstar, msr::IA32_LSTAR),
+    (Register::Cstar, msr::IA32_CSTAR),
+    (Register::Sfmask, msr::IA32_FMASK),
+    (Register::KernelGsBase, msr::IA32_KERNEL_GS_BASE),
+    (Register::TscAux, msr::IA32_TSC_AUX),
 ];
 
 /// Segment registers that a selector is loaded into.
@@ -73,9 +73,9 @@ macro_rules! each_general {
     };
 }
 
-/// What KVM's general and system registers tell.
-pub(super) fn registers(from: &Registers) -> RegisterFile {
-    let mut file = RegisterFile::new(false);
+/// What KVM's general and system registers tell, for packets with AVX or without.
+pub(super) fn registers(from: &Registers, avx: bool) -> RegisterFile {
+    let mut file = RegisterFile::new(avx);
     macro_rules! read {
         ($register:ident, $value:expr) => {
             file.set(Register::$register, $value)
@@ -116,7 +116,7 @@ pub(super) fn registers(from: &Registers) -> RegisterFile {
     file
 }
 
-/// Adds x87 and SSE.
+/// Adds x87, SSE and AVX.
 pub(super) fn floating_point(from: &FloatingPoint, file: &mut RegisterFile) {
     for (n, value) in from.st.iter().enumerate() {
         let mut bytes = [0; 16];
@@ -125,6 +125,9 @@ pub(super) fn floating_point(from: &FloatingPoint, file: &mut RegisterFile) {
     }
     for (n, value) in from.xmm.iter().enumerate() {
         put(file, Register::Xmm0.offset(n), *value);
+    }
+    for (n, value) in from.ymm_upper.iter().flatten().enumerate() {
+        put(file, Register::Ymm0h.offset(n), *value);
     }
     // In 64-bit mode the addresses are 64 bits long; GDB has them in two registers of 32.
     let words = [
@@ -180,7 +183,8 @@ impl Changes {
     pub(super) fn of(changed: &RegisterFile) -> Self {
         let mut sorted = Self::default();
         let is_floating = |register: Register| {
-            (Register::St0.number()..=Register::Mxcsr.number()).contains(&register.number())
+            matches!(register.spec().feature, Feature::Sse | Feature::Avx)
+                || (Register::St0.number()..=Register::Fop.number()).contains(&register.number())
         };
         let is_debug = |register: Register| {
             (Register::Dr0.number()..=Register::Dr7.number()).contains(&register.number())
@@ -203,7 +207,7 @@ impl Changes {
     }
 }
 
-/// Changes x87 and SSE.
+/// Changes x87, SSE and AVX.
 pub(super) fn apply_floating_point(
     changed: &[(Register, u128)],
     to: &mut FloatingPoint,
@@ -217,6 +221,10 @@ pub(super) fn apply_floating_point(
             st.copy_from_slice(&value.to_le_bytes()[..length]);
         } else if let Some(xmm) = to.xmm.get_mut(place(Register::Xmm0)) {
             *xmm = *value;
+        } else if let Some(half) =
+            to.ymm_upper.as_mut().and_then(|halves| halves.get_mut(place(Register::Ymm0h)))
+        {
+            *half = *value;
         } else {
             let half = |old: u64, high: bool| match high {
                 true => old & 0xffff_ffff | u64::from(word) << 32,
@@ -280,19 +288,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_of_x87_and_sse_goes_back() {
+    fn what_was_read_of_x87_sse_and_avx_goes_back() {
         let mut state =
             FloatingPoint { fcw: 0x27f, fip: 0x1234_5678_9abc, mxcsr: 0x1f80, ..FloatingPoint::default() };
         state.st[3] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
         state.xmm[15] = u128::MAX - 5;
         state.in_use = 0b1010_0001;
-        let mut file = RegisterFile::new(false);
+        state.ymm_upper = Some(std::array::from_fn(|n| 1 << (8 * n)));
+        let mut file = RegisterFile::new(true);
         floating_point(&state, &mut file);
-        let mut back = FloatingPoint::default();
+        let mut back = FloatingPoint { ymm_upper: Some([0; 16]), ..FloatingPoint::default() };
         let changes = Changes::of(&file);
         assert!(changes.general.is_empty() && changes.msrs.is_empty());
         apply_floating_point(&changes.floating_point, &mut back).unwrap();
         assert_eq!(back, state);
+        let none = &mut FloatingPoint::default();
+        assert_eq!(apply_floating_point(&changes.floating_point, none), Err(refused(Register::Ymm0h)));
     }
 
     #[test]
@@ -305,7 +316,7 @@ mod tests {
         let changes = Changes::of(&file);
         assert_eq!(changes.general, [(Register::Rax, 1)]);
         assert_eq!(changes.segments, [(Segment::Fs, 0x18)]);
-        assert_eq!(changes.msrs, [(0xc000_0082, 0x1000)]);
+        assert_eq!(changes.msrs, [(msr::IA32_LSTAR, 0x1000)]);
         let mut debug = DebugRegisters::default();
         apply_debug(&changes.debug, &mut debug).unwrap();
         assert_eq!(debug.addresses, [0, 0x2000, 0, 0]);

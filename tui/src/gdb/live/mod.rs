@@ -16,7 +16,7 @@ use vmm_lite::{Activity, Control, MachineState, WatchAccess};
 
 use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
 use super::monitor::Request;
-use super::registers::{Register, RegisterFile};
+use super::registers::{Feature, Register, RegisterFile};
 use convert::Changes;
 use motion::Moving;
 use recording::Recording;
@@ -45,6 +45,8 @@ pub(crate) struct Live {
     /// Steps take interrupts that are due.
     step_interrupts: bool,
     recording: Recording,
+    /// The guest's CPUs have AVX.
+    avx: bool,
     moving: Option<Moving>,
     interrupted: bool,
     /// Nobody but a debugger can have been meant to resume the guest when this one came: `--wait`.
@@ -56,8 +58,11 @@ pub(crate) struct Live {
 impl Live {
     /// The guest behind `control`, recorded into `trace`.
     pub(crate) fn new(control: Control, trace: Option<PathBuf>) -> Self {
+        // A run that has ended already has no registers at all.
+        let avx = control.floating_point(0).is_ok_and(|state| state.ymm_upper.is_some());
         Self {
             control,
+            avx,
             stops: never(),
             points: BTreeSet::new(),
             scopes: BTreeMap::new(),
@@ -125,7 +130,7 @@ impl Debuggee for Live {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { reverse: false, avx: false, watches_reads: false }
+        Abilities { reverse: false, avx: self.avx, watches_reads: false }
     }
 
     fn memory(&self) -> Vec<Region> {
@@ -185,7 +190,7 @@ impl Debuggee for Live {
     }
 
     fn registers(&mut self, vcpu: u8) -> Result<RegisterFile, Failure> {
-        let mut file = convert::registers(&self.control.registers(vcpu)?);
+        let mut file = convert::registers(&self.control.registers(vcpu)?, self.avx);
         convert::floating_point(&self.control.floating_point(vcpu)?, &mut file);
         convert::special(&self.control.debug_registers(vcpu)?, &self.control.msrs(vcpu)?, &mut file);
         Ok(file)

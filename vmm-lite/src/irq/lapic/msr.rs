@@ -3,11 +3,12 @@
 use super::registers::{ICR_LOW, Register, SVR};
 use super::{Effect, Lapic, XAPIC_BASE};
 use crate::irq::Icr;
+use crate::msr::{IA32_APIC_BASE, IA32_TSC_DEADLINE};
 
 /// `IA32_APIC_BASE`.
-pub const MSR_APIC_BASE: u32 = 0x1b;
+pub const MSR_APIC_BASE: u32 = IA32_APIC_BASE;
 /// `IA32_TSC_DEADLINE`.
-pub const MSR_TSC_DEADLINE: u32 = 0x6e0;
+pub const MSR_TSC_DEADLINE: u32 = IA32_TSC_DEADLINE;
 /// The first of the x2APIC's MSRs.
 pub const MSR_X2APIC_FIRST: u32 = 0x800;
 /// The last of the x2APIC's MSRs.

@@ -3,12 +3,13 @@
 
 use std::io::{Read as _, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
-use vmscope_tests::skip::kvm_or_skip;
+use vmscope_tests::skip::{kvm_or_skip, skip};
 use vmscope_tests::{images, program};
 
 const ROWS: u16 = 40;
@@ -225,6 +226,111 @@ fn a_replay_is_looked_through() {
     terminal.wait("the trace", |screen| screen.contains("exited with 0"));
     terminal.press("G");
     terminal.wait("the last event", |screen| screen.contains("the guest exited with status 0"));
+    terminal.press("q");
+    assert_eq!(terminal.finish(), 0);
+}
+
+/// GDB, the real one, that is told what to do line by line.
+struct Gdb(std::process::Child);
+
+impl Gdb {
+    fn start() -> Self {
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-nx", "-q", "-ex", "set pagination off", "-ex", "set confirm off"]);
+        gdb.args(["-ex", "set architecture i386:x86-64"]).env("DEBUGINFOD_URLS", "");
+        Self(gdb.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn tell(&mut self, command: &str) {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{command}").unwrap();
+    }
+}
+
+impl Drop for Gdb {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn gdb_or_skip(test: &str) -> bool {
+    let there = Command::new("gdb").arg("--version").output().is_ok();
+    if !there {
+        skip(test, "no gdb");
+    }
+    there
+}
+
+/// The number of the event at which GDB is, as the header has it.
+fn place(screen: &str) -> Option<u64> {
+    let (_, rest) = screen.lines().next()?.split_once(" at #")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+/// The number of the event under the cursor.
+fn cursor(screen: &str) -> Option<u64> {
+    let (before, _) = screen.lines().rev().find_map(|line| line.split_once(" of "))?;
+    let digits: String = before.rsplit('\u{2501}').next()?.chars().filter(char::is_ascii_digit).collect();
+    digits.parse::<u64>().ok()?.checked_sub(1)
+}
+
+#[test]
+fn gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along() {
+    if !gdb_or_skip("gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("s").display().to_string();
+    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/tlb-shootdown-4.vmt");
+    let mut terminal = Terminal::start(&["replay", trace.to_str().unwrap(), "--gdb", &socket]);
+    terminal.wait("the trace", |screen| {
+        screen.contains("exited with 0")
+            && screen.contains("to debug it: gdb")
+            && screen.contains("not attached")
+    });
+    terminal.press("G");
+    terminal.wait("the last event", |screen| screen.contains("the guest exited with status 0"));
+    let last = cursor(&terminal.contents()).unwrap();
+    let mut gdb = Gdb::start();
+    gdb.tell(&format!("target remote {socket}"));
+    terminal.wait("GDB", |screen| place(screen) == Some(last));
+    gdb.tell("reverse-stepi");
+    terminal.wait("a step back", |screen| {
+        place(screen).is_some_and(|at| at < last && cursor(screen) == Some(at))
+    });
+
+    let at = place(&terminal.contents()).unwrap();
+    terminal.press("kk");
+    terminal.wait("the cursor", |screen| cursor(screen) == Some(at - 2));
+    let screen = terminal.contents();
+    assert_eq!(place(&screen), Some(at), "GDB is where it was");
+    assert_eq!(screen.matches('\u{bb}').count(), 1, "and is to be seen:\n{screen}");
+    gdb.tell("reverse-stepi");
+    terminal.wait("a step from where GDB was", |screen| {
+        place(screen).is_some_and(|now| now < at && cursor(screen) == Some(now))
+    });
+    gdb.tell("detach");
+    terminal.wait("its end", |screen| screen.contains("not attached"));
+    terminal.press("q");
+    assert_eq!(terminal.finish(), 0);
+}
+
+#[test]
+fn gdb_beside_a_live_run_is_in_its_header() {
+    let test = "gdb_beside_a_live_run_is_in_its_header";
+    if !kvm_or_skip(test) || !gdb_or_skip(test) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("s").display().to_string();
+    let mut terminal =
+        Terminal::start(&["tlb-shootdown", "--cpus", "2", "--append", "rounds=100000", "--gdb", &socket]);
+    terminal.wait("the run", |screen| screen.contains("not attached") && events(screen) > 100);
+    let mut gdb = Gdb::start();
+    gdb.tell(&format!("target remote {socket}"));
+    terminal.wait("GDB", |screen| screen.contains("stopped by GDB") && screen.contains("s attached"));
+    gdb.tell("detach");
+    terminal.wait("its end", |screen| screen.contains("not attached"));
     terminal.press("q");
     assert_eq!(terminal.finish(), 0);
 }

@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod debugger;
 mod embedded;
 pub mod gdb;
 pub mod guest;

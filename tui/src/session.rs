@@ -7,6 +7,8 @@ use crossterm::event::{Event, KeyEventKind};
 
 use crate::app::App;
 use crate::app::action::{Command, Typed};
+use crate::debugger::Debugger;
+use crate::gdb::{Cursor, Server};
 use crate::guest::{Guest, Machine};
 use crate::input::Input;
 use crate::keep::Temporary;
@@ -25,10 +27,33 @@ pub struct Session<'a> {
     pub app: &'a mut App,
     /// The guest to control, if there is one.
     pub guest: Option<&'a dyn Guest>,
+    /// Where debuggers connect, if they can.
+    pub gdb: Option<Gdb<'a>>,
     /// The temporary trace that the user may want to keep.
     pub temporary: Option<&'a mut Temporary>,
     /// Ends the session.
     pub signals: &'a Signals,
+}
+
+/// A server for debuggers beside the UI.
+#[derive(Clone, Copy)]
+pub struct Gdb<'a> {
+    /// Where they connect.
+    pub server: &'a Server,
+    /// On a recorded trace: which event they are at, and where they begin.
+    pub cursor: Option<&'a Cursor>,
+}
+
+impl Gdb<'_> {
+    /// Tells `app` of the debugger, and the debugger where `app` is. Returns whether there is something new.
+    fn meet(self, app: &mut App) -> bool {
+        let place = self.cursor.and_then(Cursor::place);
+        let new = app.set_debugger(Debugger { place, ..self.server.debugger() });
+        if let Some(cursor) = self.cursor {
+            cursor.set_ui(app.cursor());
+        }
+        new
+    }
 }
 
 impl Session<'_> {
@@ -46,6 +71,9 @@ impl Session<'_> {
                 stale |= self.app.set_machine(Some(guest.machine()));
             }
             let tick = self.app.tick();
+            if let Some(gdb) = self.gdb {
+                stale |= gdb.meet(self.app);
+            }
             self.keep_if_finished();
             if stale | tick.changed {
                 screen.draw(self.app)?;
@@ -53,7 +81,7 @@ impl Session<'_> {
             stale = false;
             let mut wait = match tick.behind {
                 true => Duration::ZERO,
-                false if self.app.reader().is_finished() => IDLE,
+                false if self.app.reader().is_finished() && self.gdb.is_none() => IDLE,
                 false => GROWING,
             };
             while !self.signals.came()

@@ -18,6 +18,7 @@ use ratatui::layout::Size;
 use trace_format::event::{Actor, MACHINE};
 use trace_format::{Event, Reader};
 
+use crate::debugger::{Debugger, Place};
 use crate::guest::Machine;
 use crate::model::Summary;
 use crate::model::search;
@@ -124,6 +125,9 @@ pub struct App {
     settings: Settings,
     size: Size,
     machine: Option<Machine>,
+    debugger: Option<Debugger>,
+    /// How many stops of the debugger the cursor has followed.
+    followed_stops: u64,
     mode: Mode,
     pending: Option<KeyCode>,
     message: Option<Message>,
@@ -152,6 +156,8 @@ impl App {
             summary,
             size: Size::ZERO,
             machine: None,
+            debugger: None,
+            followed_stops: 0,
             mode: Mode::Panes,
             pending: None,
             message: None,
@@ -235,6 +241,24 @@ impl App {
         }
         if new {
             self.stop_typing_to_nobody();
+        }
+        new
+    }
+
+    /// What a debugger beside does. The cursor goes to where it stops, once that event has been read. Returns whether
+    /// there is something new to be seen.
+    pub fn set_debugger(&mut self, debugger: Debugger) -> bool {
+        let place = debugger.place;
+        let mut new = self.debugger.as_ref() != Some(&debugger);
+        self.debugger = Some(debugger);
+        if let Some(Place { event, stops }) = place
+            && stops != self.followed_stops
+            && event < self.known
+        {
+            self.followed_stops = stops;
+            self.select(event);
+            self.refresh();
+            new = true;
         }
         new
     }

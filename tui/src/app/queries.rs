@@ -4,6 +4,7 @@ use trace_format::{Event, Header, Reader};
 
 use super::layout::{Panes, Wanted};
 use super::{App, Focus, Message, Mode, Settings, Window};
+use crate::debugger::Debugger;
 use crate::guest::Machine;
 use crate::model::Summary;
 use crate::model::strip::Strip;
@@ -52,6 +53,12 @@ impl App {
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What a debugger beside does, if one could be there.
+    #[must_use]
+    pub const fn debugger(&self) -> Option<&Debugger> {
+        self.debugger.as_ref()
     }
 
     /// What the guest is doing, where there is one to control.

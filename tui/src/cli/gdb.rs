@@ -12,7 +12,7 @@ use super::failure::{Code, Failure};
 use super::guest::GuestOptions;
 use super::{options, output};
 use crate::gdb::recorded::Recorded;
-use crate::gdb::{Address, Listener};
+use crate::gdb::{Address, Cursor, Listener, Server};
 use crate::live::Request;
 use crate::signals::Signals;
 
@@ -46,22 +46,50 @@ pub(super) fn invitation(address: &Address, request: &Request) -> String {
     format!("to debug it: gdb{file} -ex 'target remote {address}'{warning}")
 }
 
-/// Lets GDB look at a trace until a signal comes.
+/// A trace that GDB can look at.
+pub(super) struct Served {
+    pub(super) server: Server,
+    /// Shared with a UI.
+    pub(super) cursor: Cursor,
+    /// How to connect, and what GDB will not know.
+    pub(super) invitation: String,
+}
+
+/// Lets GDB look at the trace behind `reader`.
 pub(super) fn serve_trace(
+    reader: Reader,
+    arguments: &options::Replay,
+    address: &Address,
+) -> Result<Served, Failure> {
+    let image = image(reader.header(), arguments.image.as_deref())?;
+    let unknown = if image.is_none() && reader.header().image.is_some() {
+        "; the guest's image is not here, so that memory is unknown: give it with --image"
+    } else {
+        ""
+    };
+    let listener =
+        Listener::bind(address, arguments.gdb_anywhere).map_err(|error| Failure::new(Code::Usage, error))?;
+    let cursor = Cursor::default();
+    let server = listener.serve(Box::new(Recorded::new(reader, image, cursor.clone())?))?;
+    let invitation = format!("to debug it: gdb -ex 'target remote {}'{unknown}", server.address());
+    Ok(Served { server, cursor, invitation })
+}
+
+/// The same until a signal comes, without a UI.
+pub(super) fn serve_trace_headless(
     reader: Reader,
     arguments: &options::Replay,
     address: &Address,
 ) -> Result<Code, Failure> {
     let signals = Signals::take()?;
-    let image = image(reader.header(), arguments.image.as_deref())?;
-    if image.is_none() && reader.header().image.is_some() {
-        output::progress(&"the guest's image is not here: memory is unknown; give it with --image")?;
+    let served = serve_trace(reader, arguments, address)?;
+    output::progress(&served.invitation)?;
+    if !served.server.address().is_local() {
+        output::progress(&format_args!(
+            "warning: whoever can reach {} can read the trace",
+            served.server.address()
+        ))?;
     }
-    let listener =
-        Listener::bind(address, arguments.gdb_anywhere).map_err(|error| Failure::new(Code::Usage, error))?;
-    let debuggee = Recorded::new(reader, image)?;
-    let server = listener.serve(Box::new(debuggee))?;
-    output::progress(&format_args!("to debug it: gdb -ex 'target remote {}'", server.address()))?;
     while !signals.came() {
         std::thread::sleep(Duration::from_millis(50));
     }

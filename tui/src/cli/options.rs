@@ -157,11 +157,12 @@ pub struct Replay {
     /// Stay at the end of a trace that is still being written
     #[arg(long)]
     pub follow: bool,
-    /// Let GDB connect to the trace at ADDR: HOST:PORT, or the path of a Unix socket; without the UI
+    /// Let GDB connect to the trace at ADDR: HOST:PORT, or the path of a Unix socket
     ///
-    /// It goes from event to event, forwards and backwards. Registers are known where they were recorded (see 'record
-    /// --registers'), and memory where the guest's image has it and the guest may not write.
-    #[arg(long, value_name = "ADDR", requires = "headless", conflicts_with = "follow")]
+    /// It begins at the UI's cursor and goes from event to event, forwards and backwards; the cursor follows it.
+    /// Registers are known where they were recorded (see 'record --registers'), and memory where the guest's image has
+    /// it and the guest may not write.
+    #[arg(long, value_name = "ADDR", conflicts_with = "follow")]
     pub gdb: Option<Address>,
     /// Let other machines connect, too
     #[arg(long, requires = "gdb")]

@@ -7,7 +7,8 @@ use trace_format::Reader;
 use super::failure::{Code, Failure};
 use super::{gdb, options, output, report};
 use crate::app::{App, Settings};
-use crate::session::Session;
+use crate::gdb::Address;
+use crate::session::{Gdb, Session};
 use crate::signals::Signals;
 use crate::ui::theme::Theme;
 
@@ -15,9 +16,25 @@ use crate::ui::theme::Theme;
 pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
     let reader = Reader::open(&arguments.file)?;
     match &arguments.gdb {
-        Some(address) => gdb::serve_trace(reader, arguments, address),
+        Some(address) if arguments.headless || !output::is_terminal() => {
+            gdb::serve_trace_headless(reader, arguments, address)
+        }
+        Some(address) => show_beside_gdb(reader, arguments, address),
         None => show(reader, arguments.follow, None),
     }
+}
+
+/// Shows a trace in the UI, and lets GDB look at it.
+fn show_beside_gdb(reader: Reader, arguments: &options::Replay, address: &Address) -> Result<Code, Failure> {
+    let signals = Signals::take()?;
+    let served = gdb::serve_trace(Reader::open(&arguments.file)?, arguments, address)?;
+    let settings =
+        Settings { theme: Theme::from_environment(), follow: false, temporary: false, banner: None };
+    let mut app = App::new(reader, settings);
+    app.tell(served.invitation);
+    let gdb = Some(Gdb { server: &served.server, cursor: Some(&served.cursor) });
+    Session { app: &mut app, guest: None, gdb, temporary: None, signals: &signals }.run()?;
+    Ok(Code::Done)
 }
 
 /// Shows a trace in the UI, or reports on it if nobody looks.
@@ -35,7 +52,7 @@ pub(super) fn show(mut reader: Reader, follow: bool, banner: Option<String>) -> 
     }
     let settings = Settings { theme: Theme::from_environment(), follow, temporary: false, banner };
     let mut app = App::new(reader, settings);
-    Session { app: &mut app, guest: None, temporary: None, signals: &signals }.run()?;
+    Session { app: &mut app, guest: None, gdb: None, temporary: None, signals: &signals }.run()?;
     Ok(Code::Done)
 }
 

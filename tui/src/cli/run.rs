@@ -11,10 +11,11 @@ use super::failure::{Code, Failure};
 use super::options::{self, DEFAULT_GUEST};
 use super::{gdb, output, report};
 use crate::app::{App, Settings};
+use crate::gdb::Server;
 use crate::guest::{Guest as _, Machine};
 use crate::keep::Temporary;
 use crate::live::{Ended, Live, Request};
-use crate::session::Session;
+use crate::session::{Gdb, Session};
 use crate::signals::Signals;
 use crate::ui::text;
 use crate::ui::theme::Theme;
@@ -40,8 +41,10 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
     let invitation = server.as_ref().map(|server| gdb::invitation(server.address(), &request));
     let Some(trace) = &request.trace else { return Ok(Code::Done) };
     let ended = if output::is_terminal() {
-        let (ended, shown) =
-            until_left(live, &signals, |live| watch(live, trace, temporary.as_mut(), invitation, &signals));
+        let (ended, shown) = until_left(live, &signals, |live| {
+            let gdb = server.as_ref().zip(invitation);
+            watch(live, trace, temporary.as_mut(), gdb, &signals)
+        });
         if let Err(panic) = shown {
             // What was recorded until here may tell why.
             if let Some(temporary) = temporary {
@@ -110,7 +113,7 @@ fn watch(
     live: &Live,
     trace: &Path,
     temporary: Option<&mut Temporary>,
-    invitation: Option<String>,
+    gdb: Option<(&Server, String)>,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let settings = Settings {
@@ -120,10 +123,11 @@ fn watch(
         banner: None,
     };
     let mut app = App::new(Reader::open(trace)?, settings);
-    if let Some(invitation) = invitation {
+    let gdb = gdb.map(|(server, invitation)| {
         app.tell(invitation);
-    }
-    Ok(Session { app: &mut app, guest: Some(live), temporary, signals }.run()?)
+        Gdb { server, cursor: None }
+    });
+    Ok(Session { app: &mut app, guest: Some(live), gdb, temporary, signals }.run()?)
 }
 
 /// Waits for the end of a run, which a signal brings about, and says how it goes.

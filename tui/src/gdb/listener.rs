@@ -13,6 +13,7 @@ use super::address::Address;
 use super::debuggee::Debuggee;
 use super::serve::{refuse, serve};
 use super::stream::{Acceptor, Stream};
+use crate::debugger::Debugger;
 
 /// So many clients are told at a time that they are too many; more are not told.
 const MOST_REFUSALS: usize = 8;
@@ -190,6 +191,17 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What there is to see of it for a UI beside.
+    #[must_use]
+    pub fn debugger(&self) -> Debugger {
+        Debugger {
+            address: self.address.to_string(),
+            open: !self.address.is_local(),
+            attached: self.shared.busy.load(Ordering::Acquire),
+            place: None,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod address;
+mod cursor;
 mod debuggee;
 mod listener;
 #[cfg(all(feature = "live", target_os = "linux", target_arch = "x86_64"))]
@@ -23,4 +24,5 @@ mod stream;
 mod target;
 
 pub use address::Address;
+pub use cursor::Cursor;
 pub use listener::{Listener, Server};

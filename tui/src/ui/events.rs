@@ -20,8 +20,14 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
     for (number, (event, row)) in (window.first..).zip(window.events.iter().zip(area.rows())) {
         let selected = number == app.cursor();
+        let debugger = app.debugger().and_then(|debugger| debugger.place);
+        let mark = match (selected, debugger.is_some_and(|place| place.event == number)) {
+            (true, _) => "▸",
+            (false, true) => "»",
+            (false, false) => " ",
+        };
         match event {
-            Some(event) => line(app, event, selected).render(row, buffer),
+            Some(event) => line(app, event, mark, selected).render(row, buffer),
             None => Line::styled(" an event that cannot be read", theme.bad()).render(row, buffer),
         }
         if selected {
@@ -38,14 +44,14 @@ pub(super) fn position(app: &App) -> Line<'static> {
     Line::from(format!(" {} of {}{follows} ", text::count(at), text::count(events))).right_aligned()
 }
 
-fn line(app: &App, event: &Event, selected: bool) -> Line<'static> {
+fn line(app: &App, event: &Event, mark: &'static str, selected: bool) -> Line<'static> {
     let theme = app.settings().theme;
     let vcpu = if event.vcpu == MACHINE { " m".to_owned() } else { format!("{:>2}", event.vcpu) };
     // On the selected line the reversal has to be even.
     let dim = if selected { Style::new() } else { theme.dim() };
     let class = if selected { Style::new() } else { theme.class(Class::of(&event.payload)) };
     Line::from(vec![
-        Span::raw(if selected { "▸" } else { " " }),
+        Span::raw(mark),
         Span::styled(seconds(event.time, app.summary().last_time), dim),
         Span::raw(format!(" {vcpu} ")),
         Span::styled(format!("{:<8} ", event.payload.kind().label()), class),

@@ -8,8 +8,12 @@ use ratatui::widgets::Widget;
 use trace_format::event::{Actor, StopReason};
 
 use super::text;
+use super::theme::Theme;
 use crate::app::App;
+use crate::debugger::Debugger;
 use crate::guest::Machine;
+
+const STOPPED_BY_GDB: &str = "stopped by GDB";
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.settings().theme;
@@ -27,9 +31,24 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             Style::new().add_modifier(Modifier::BOLD),
         ),
         Span::styled(state, style),
+    ];
+    if let Some(debugger) = app.debugger() {
+        // A warning comes before what may be too long beside it.
+        let at = if debugger.open { 1 } else { parts.len() };
+        parts.insert(at, gdb(debugger, theme));
+    }
+    if let Some(Machine::Paused { by: Actor::Gdb }) = app.machine()
+        && parts.iter().map(|part| part.width() + 3).sum::<usize>() > usize::from(area.width)
+    {
+        // Better without the place than not at all.
+        for part in parts.iter_mut().filter(|part| part.content.starts_with(STOPPED_BY_GDB)) {
+            part.content = STOPPED_BY_GDB.into();
+        }
+    }
+    parts.extend([
         Span::raw(format!("{} events", text::count(summary.events))),
         Span::raw(text::duration(summary.last_time)),
-    ];
+    ]);
     let damage = app.reader().damage();
     if app.reader().is_finished() && !damage.is_empty() {
         parts.push(Span::styled(format!("damaged in {} places", damage.len()), theme.bad()));
@@ -91,12 +110,30 @@ fn state(app: &App) -> (String, Style) {
     }
 }
 
+/// Where GDB connects, and whether one has.
+fn gdb(debugger: &Debugger, theme: Theme) -> Span<'static> {
+    let address = text::escape(&debugger.address);
+    let does = match debugger.place {
+        _ if !debugger.attached => "not attached".to_owned(),
+        Some(place) => format!("at #{}", place.event),
+        None => "attached".to_owned(),
+    };
+    if debugger.open {
+        Span::styled(format!("gdb {address} PUBLIC, {does}"), theme.bad())
+    } else {
+        let style = if debugger.attached { theme.warning() } else { theme.dim() };
+        Span::styled(format!("gdb {address} {does}"), style)
+    }
+}
+
 /// Where GDB has stopped the guest, if at something.
 fn stopped_by_gdb(app: &App) -> String {
-    let Some((vcpu, address)) = app.summary().stop else { return "stopped by GDB".into() };
+    let Some((vcpu, address)) = app.summary().stop else { return STOPPED_BY_GDB.into() };
     match app.header().symbolize(address) {
-        Some((name, offset)) => format!("stopped by GDB at cpu{vcpu} {}+{offset:#x}", text::escape(name)),
-        None => format!("stopped by GDB at cpu{vcpu} {address:#x}"),
+        Some((name, offset)) => {
+            format!("{STOPPED_BY_GDB} at cpu{vcpu} {}+{offset:#x}", text::escape(name))
+        }
+        None => format!("{STOPPED_BY_GDB} at cpu{vcpu} {address:#x}"),
     }
 }
 

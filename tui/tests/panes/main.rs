@@ -8,6 +8,7 @@ use ratatui::layout::Size;
 use trace_format::{Kind, Reader};
 use vmscope::app::action::{Action, Command, Motion};
 use vmscope::app::{App, Focus, Settings};
+use vmscope::debugger::{Debugger, Place};
 use vmscope::guest::Machine;
 use vmscope::ui;
 use vmscope::ui::theme::Theme;
@@ -228,4 +229,51 @@ fn colour_changes_nothing_but_colour_and_the_timeline() {
     let mut app = App::new(reader, Settings { theme: Theme { color: true }, ..Settings::plain() });
     app.read_all();
     insta::assert_snapshot!("colour", snapshot(&mut app, SIZES[0]));
+}
+
+fn gdb(attached: bool, place: Option<Place>) -> Debugger {
+    Debugger { address: "127.0.0.1:1234".to_owned(), open: false, attached, place }
+}
+
+#[test]
+fn the_cursor_follows_a_debugger_and_leaves_it_where_it_is() {
+    let mut app = app();
+    app.resize(SIZES[0]);
+    app.select(10);
+    assert!(app.set_debugger(gdb(false, None)));
+    assert!(!app.set_debugger(gdb(false, None)), "nothing new");
+    insta::assert_snapshot!("debugger-none", snapshot(&mut app, SIZES[0]).lines().next().unwrap_or_default());
+    assert_eq!(app.cursor(), 10);
+    let place = |event, stops| Some(Place { event, stops });
+    assert!(app.set_debugger(gdb(true, place(30, 1))));
+    assert_eq!(app.cursor(), 30);
+    press(&mut app, "kkk");
+    assert!(!app.set_debugger(gdb(true, place(30, 1))));
+    assert_eq!(app.cursor(), 27, "it has not moved");
+    insta::assert_snapshot!("debugger-elsewhere", snapshot(&mut app, SIZES[0]));
+    assert!(app.set_debugger(gdb(true, place(30, 2))), "it has stopped there again");
+    assert_eq!(app.cursor(), 30);
+}
+
+#[test]
+fn the_cursor_follows_a_debugger_as_far_as_the_trace_is_read() {
+    let mut app = App::new(synthetic::trace().expect("readable"), Settings::plain());
+    app.resize(SIZES[0]);
+    let debugger = gdb(true, Some(Place { event: 30, stops: 1 }));
+    app.set_debugger(debugger.clone());
+    assert_eq!(app.cursor(), 0);
+    app.read_all();
+    app.set_debugger(debugger);
+    assert_eq!(app.cursor(), 30);
+}
+
+/// The warning has to be seen however little room there is.
+#[test]
+fn a_debugger_that_anybody_can_be_is_warned_of() {
+    let mut app = app();
+    let open = Debugger { address: "0.0.0.0:1234".to_owned(), open: true, ..gdb(true, None) };
+    app.set_debugger(open);
+    app.set_machine(Some(Machine::Paused { by: trace_format::event::Actor::Gdb }));
+    app.read_all();
+    insta::assert_snapshot!("debugger-open", snapshot(&mut app, SIZES[0]).lines().next().unwrap_or_default());
 }

@@ -155,7 +155,7 @@ pub(super) fn ymm_upper(cpuid: &CpuId) -> Option<usize> {
     // EAX is the component's size, EBX its offset (SDM vol. 1, 13.2).
     let component = leaf(LEAF_STATE, AVX_COMPONENT)?;
     let at = component.ebx as usize;
-    let fits = at % 4 == 0 && at.checked_add(YMM_UPPER_SIZE)? <= size_of::<kvm_xsave>();
+    let fits = at.is_multiple_of(4) && at.checked_add(YMM_UPPER_SIZE)? <= size_of::<kvm_xsave>();
     (promised && component.eax as usize == YMM_UPPER_SIZE && fits).then_some(at)
 }
 

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use trace_format::Reader;
 use trace_format::event::{Event, MACHINE};
 
+use super::cursor::Cursor;
 use super::debuggee::{
     Abilities, Cause, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region, Stop,
 };
@@ -35,6 +36,10 @@ pub(crate) struct Recorded {
     image: Option<Cow<'static, [u8]>>,
     /// The event at which everything stands.
     cursor: u64,
+    /// The first that tells where a vCPU was.
+    first: u64,
+    /// Told to a UI beside, which says where to begin.
+    shared: Cursor,
     points: BTreeSet<Point>,
     moving: Option<Moving>,
     interrupted: bool,
@@ -62,19 +67,21 @@ struct Found {
 }
 
 impl Recorded {
-    /// At the first event that tells where a vCPU was. `image` is the one that the trace is of.
+    /// At the first event that tells where a vCPU was, or each debugger at the UI's cursor if `shared` has one. `image`
+    /// is the one that the trace is of.
     ///
     /// # Errors
     /// If the trace cannot be read.
     pub(crate) fn new(
         mut reader: Reader,
         image: Option<Cow<'static, [u8]>>,
+        shared: Cursor,
     ) -> Result<Self, trace_format::Error> {
-        let mut cursor = 0;
+        let mut first = 0;
         for found in reader.forward(0).take(FAR) {
             let (number, event) = found?;
             if event.vcpu != MACHINE && place::pc(&event).is_some() {
-                cursor = number;
+                first = number;
                 break;
             }
         }
@@ -82,7 +89,9 @@ impl Recorded {
         Ok(Self {
             reader,
             image,
-            cursor,
+            cursor: first,
+            first,
+            shared,
             points: BTreeSet::new(),
             moving: None,
             interrupted: false,
@@ -211,13 +220,18 @@ impl Debuggee for Recorded {
     }
 
     fn attach(&mut self) -> Result<u8, Failure> {
+        if let Some(event) = self.shared.ui() {
+            self.cursor = event.clamp(self.first, self.reader.len().saturating_sub(1).max(self.first));
+        }
         let vcpu = self.current()?.vcpu;
+        self.shared.stopped_at(self.cursor);
         Ok(if vcpu < self.vcpus() { vcpu } else { 0 })
     }
 
     fn detach(&mut self, _took_leave: bool) {
         self.points.clear();
         self.moving = None;
+        self.shared.gone();
     }
 
     fn kill(&mut self) {
@@ -322,18 +336,21 @@ impl Debuggee for Recorded {
 
     fn poll(&mut self) -> Progress {
         let Some(mut moving) = self.moving.take() else { return Progress::Waiting };
-        if self.interrupted {
+        let stop = if self.interrupted {
             self.cursor = moving.at;
-            return Progress::Stopped(Stop { vcpu: None, cause: Cause::Interrupted });
-        }
-        match self.advance(&mut moving) {
-            Ok(Some(stop)) => Progress::Stopped(stop),
-            Ok(None) => {
-                self.moving = Some(moving);
-                Progress::Busy
+            Stop { vcpu: None, cause: Cause::Interrupted }
+        } else {
+            match self.advance(&mut moving) {
+                Ok(Some(stop)) => stop,
+                Ok(None) => {
+                    self.moving = Some(moving);
+                    return Progress::Busy;
+                }
+                Err(Failure(why)) => Stop { vcpu: None, cause: Cause::Failed(why) },
             }
-            Err(Failure(why)) => Progress::Stopped(Stop { vcpu: None, cause: Cause::Failed(why) }),
-        }
+        };
+        self.shared.stopped_at(self.cursor);
+        Progress::Stopped(stop)
     }
 
     fn monitor(&mut self, vcpu: u8, request: Request) -> Result<String, Failure> {

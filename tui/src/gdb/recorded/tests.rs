@@ -26,7 +26,7 @@ fn recorded(moments: u64) -> Recorded {
         }
     }
     let reader = Reader::from_bytes(writer.finish().unwrap()).unwrap();
-    Recorded::new(reader, Some(Cow::Borrowed(IMAGE))).unwrap()
+    Recorded::new(reader, Some(Cow::Borrowed(IMAGE)), Cursor::default()).unwrap()
 }
 
 fn go(recorded: &mut Recorded, direction: Direction, motions: [Motion; 2]) -> Stop {
@@ -143,4 +143,24 @@ fn monitor_shows_the_events_up_to_here() {
 #[test]
 fn an_empty_trace_has_nothing_to_debug() {
     assert!(recorded(0).attach().is_err());
+}
+
+#[test]
+fn a_debugger_begins_at_the_cursor_of_a_ui_and_has_its_own_from_then_on() {
+    let mut trace = recorded(6);
+    let shared = trace.shared.clone();
+    for (ui, at) in [(0, 0), (5, 5), (1000, 11)] {
+        shared.set_ui(ui);
+        trace.attach().unwrap();
+        assert_eq!((trace.cursor, shared.place().unwrap().event), (at, at));
+        trace.detach(true);
+        assert_eq!(shared.place(), None);
+    }
+    shared.set_ui(4);
+    assert_eq!((trace.attach(), rip(&mut trace, 1)), (Ok(1), Some(30)));
+    shared.set_ui(0);
+    let before = shared.place().unwrap();
+    go(&mut trace, Direction::Forward, [Motion::Hold, Motion::Step]);
+    let after = shared.place().unwrap();
+    assert_eq!((rip(&mut trace, 1), after.event, after.stops), (Some(50), 8, before.stops + 1));
 }

@@ -10,7 +10,7 @@ use trace_format::event::{Exit, ExitReason, Payload, Registers, Trap, TrapClass}
 use trace_format::header::{ImageFacts, Stretch};
 use trace_format::{Event, Header, Writer};
 use vmscope_tests::program;
-use vmscope_tests::skip::skip;
+use vmscope_tests::skip::{kvm_or_skip, skip};
 
 /// Where a made-up kernel has its code.
 const CODE: u64 = 0xffff_8000_0000_1000;
@@ -68,12 +68,18 @@ fn write_trace(directory: &Path) {
     writer.finish().unwrap();
 }
 
-/// What GDB prints for these commands; the trace is served at a socket, or at a port.
+/// What GDB prints for these commands; the trace in `directory` is served at a socket, or at a port.
 fn debug(directory: &Path, over_socket: bool, commands: &[&str]) -> String {
-    let trace = directory.join("t.vmt").display().to_string();
     let address =
         if over_socket { directory.join("s").display().to_string() } else { "127.0.0.1:0".to_owned() };
-    let mut child = program::command(&["replay", &trace, "--gdb", &address, "--headless"])
+    let settings = [&["set architecture i386:x86-64", "@target"], commands].concat();
+    debug_at(&directory.join("t.vmt"), &address, &settings)
+}
+
+/// The same for a trace that is served at `address`, which GDB connects to for `@target`.
+fn debug_at(trace: &Path, address: &str, commands: &[&str]) -> String {
+    let trace = trace.display().to_string();
+    let mut child = program::command(&["replay", &trace, "--gdb", address, "--headless"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -87,10 +93,9 @@ fn debug(directory: &Path, over_socket: bool, commands: &[&str]) -> String {
     let target = line.split('\'').nth(1).unwrap().to_owned();
     let mut gdb = Command::new("gdb");
     gdb.args(["-nx", "-batch"]).env("DEBUGINFOD_URLS", "").stdin(Stdio::null());
-    let settings = ["set pagination off", "set confirm off", "set architecture i386:x86-64", &target];
     // Each by itself: after an error in a script GDB would not go on.
-    for command in settings.iter().chain(commands) {
-        gdb.args(["-ex", command]);
+    for command in ["set pagination off", "set confirm off"].iter().chain(commands) {
+        gdb.args(["-ex", if *command == "@target" { &target } else { command }]);
     }
     let output = gdb.output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -189,7 +194,7 @@ fn what_is_not_known_is_unavailable() {
         "interrupted                 8  handling",
         "14 page-fault      kernel           1          0",
         "cpu0 has no recorded walk for the page of 0x1234 before this event",
-        "a recorded trace has no guest physical memory",
+        "the trace tells of no page-table entry from 0x0 to 0x40 before this event, and of no other physical memory",
         "a recorded trace does not stop at events",
         "* cpu0  #16 trap: page-fault",
         "  cpu1  no events yet",
@@ -216,4 +221,61 @@ fn another_image_is_refused() {
     ]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("not the image that was recorded"));
+}
+
+#[test]
+fn system_calls_are_caught_both_ways() {
+    if !gdb_or_skip("system_calls_are_caught_both_ways") {
+        return;
+    }
+    let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/trap-forwarding.vmt");
+    let commands = [
+        "set architecture i386:x86-64",
+        "set osabi GNU/Linux",
+        "@target",
+        "catch syscall 1",
+        "continue",
+        "continue",
+        "reverse-continue",
+        "delete",
+        "continue",
+    ];
+    let output = debug_at(&trace, "127.0.0.1:0", &commands);
+    assert_eq!(output.matches("(call to syscall write)").count(), 2, "{output}");
+    assert_eq!(output.matches("(returned from syscall write)").count(), 1, "{output}");
+    assert!(output.contains("No more reverse-execution history"), "{output}");
+}
+
+/// The frame that the CPU pushed is known, so that GDB finds from a handler to what it interrupted.
+#[test]
+fn a_backtrace_goes_through_a_recorded_trap() {
+    let test = "a_backtrace_goes_through_a_recorded_trap";
+    if !gdb_or_skip(test) || !kvm_or_skip(test) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let [trace, image] = ["t.vmt", "demand-paging.elf"].map(|name| directory.path().join(name));
+    std::fs::write(&image, vmm_lite::guests::find("demand-paging").unwrap().image).unwrap();
+    let output = program::run(&[
+        "record",
+        "demand-paging",
+        "--registers",
+        "traps",
+        "-o",
+        &trace.display().to_string(),
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = format!("file {}", image.display());
+    let commands = [
+        &file,
+        "@target",
+        "break *((char *) trap_stubs + 14 * 16)",
+        "continue",
+        "bt 2",
+        "eval \"monitor walk %#lx\", $cr2",
+    ];
+    let output = debug_at(&trace, "127.0.0.1:0", &commands);
+    for wanted in ["#0  <signal handler called>", "#1  fill_heap (pages=", "write by user", "not present"] {
+        assert!(output.contains(wanted), "{wanted:?} is not in\n{output}");
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod action;
 mod console;
+mod debugger;
 pub mod keys;
 pub mod layout;
 mod queries;
@@ -18,7 +19,7 @@ use ratatui::layout::Size;
 use trace_format::event::{Actor, MACHINE};
 use trace_format::{Event, Reader};
 
-use crate::debugger::{Debugger, Place};
+use crate::debugger::Debugger;
 use crate::guest::Machine;
 use crate::model::Summary;
 use crate::model::search;
@@ -128,6 +129,10 @@ pub struct App {
     debugger: Option<Debugger>,
     /// How many stops of the debugger the cursor has followed.
     followed_stops: u64,
+    /// The event at which a debugger has stopped the guest.
+    stop: Option<u64>,
+    /// Who follows stays there.
+    at_stop: bool,
     mode: Mode,
     pending: Option<KeyCode>,
     message: Option<Message>,
@@ -158,6 +163,8 @@ impl App {
             machine: None,
             debugger: None,
             followed_stops: 0,
+            stop: None,
+            at_stop: false,
             mode: Mode::Panes,
             pending: None,
             message: None,
@@ -241,24 +248,6 @@ impl App {
         }
         if new {
             self.stop_typing_to_nobody();
-        }
-        new
-    }
-
-    /// What a debugger beside does. The cursor goes to where it stops, once that event has been read. Returns whether
-    /// there is something new to be seen.
-    pub fn set_debugger(&mut self, debugger: Debugger) -> bool {
-        let place = debugger.place;
-        let mut new = self.debugger.as_ref() != Some(&debugger);
-        self.debugger = Some(debugger);
-        if let Some(Place { event, stops }) = place
-            && stops != self.followed_stops
-            && event < self.known
-        {
-            self.followed_stops = stops;
-            self.select(event);
-            self.refresh();
-            new = true;
         }
         new
     }
@@ -378,7 +367,9 @@ impl App {
                 let page = self.panes().map_or(1, |panes| panes.rows(Focus::Events).max(1));
                 let to = motion.apply(self.cursor, self.known, u64::from(page));
                 let onwards = matches!(motion, Motion::Down | Motion::HalfPageDown | Motion::PageDown);
-                let follow = motion == Motion::Last || (self.follow && onwards);
+                let newest = self.cursor + 1 >= self.known;
+                let follow = motion == Motion::Last || (self.follow && onwards && newest);
+                self.at_stop = false;
                 self.select(to);
                 self.follow = follow;
             }
@@ -454,7 +445,9 @@ impl App {
     /// Brings everything that depends on size, cursor and trace up to date, so that drawing only reads.
     fn refresh(&mut self) {
         let last = self.known.saturating_sub(1);
-        self.cursor = if self.follow { last } else { self.cursor.min(last) };
+        self.look_for_stop();
+        let followed = self.stop.filter(|_| self.at_stop).unwrap_or(last);
+        self.cursor = if self.follow { followed } else { self.cursor }.min(last);
         self.load_selected();
         let Some(panes) = self.panes() else { return };
         self.load_window(panes.rows(Focus::Events));

@@ -161,7 +161,7 @@ pub struct Replay {
     ///
     /// It begins at the UI's cursor and goes from event to event, forwards and backwards; the cursor follows it.
     /// Registers are known where they were recorded (see 'record --registers'), and memory where the guest's image has
-    /// it and the guest may not write.
+    /// it and the guest may not write, or an event tells of it.
     #[arg(long, value_name = "ADDR", conflicts_with = "follow")]
     pub gdb: Option<Address>,
     /// Let other machines connect, too

@@ -14,6 +14,17 @@ use super::statistics::Statistics;
 /// The most counters that are kept; a guest that makes up more names than this does not count.
 const MAX_COUNTERS: usize = 64;
 
+/// Where a debugger has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The event's number.
+    pub number: u64,
+    /// The vCPU.
+    pub vcpu: u8,
+    /// Its next instruction, gva.
+    pub rip: u64,
+}
+
 /// Totals of a trace, of bounded size.
 pub struct Summary {
     /// Number of events.
@@ -24,8 +35,8 @@ pub struct Summary {
     pub lost: u64,
     /// How the run ended.
     pub ended: Option<StopReason>,
-    /// Where a debugger's last stop was, if the guest has not run since: the vCPU and gva.
-    pub stop: Option<(u8, u64)>,
+    /// A debugger's last stop, if the guest has not run since.
+    pub stop: Option<Stop>,
     /// Exits, traps, IPIs.
     pub statistics: Statistics,
     /// When which vCPU was busy.
@@ -85,7 +96,7 @@ impl Summary {
                 Debugger::BreakpointHit { address: rip, .. }
                 | Debugger::WatchpointHit { rip, .. }
                 | Debugger::Stepped { to: rip, .. },
-            ) => self.stop = Some((event.vcpu, *rip)),
+            ) => self.stop = Some(Stop { number, vcpu: event.vcpu, rip: *rip }),
             _ => {}
         }
     }

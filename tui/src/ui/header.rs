@@ -12,6 +12,7 @@ use super::theme::Theme;
 use crate::app::App;
 use crate::debugger::Debugger;
 use crate::guest::Machine;
+use crate::model::summary::Stop;
 
 const STOPPED_BY_GDB: &str = "stopped by GDB";
 
@@ -128,12 +129,12 @@ fn gdb(debugger: &Debugger, theme: Theme) -> Span<'static> {
 
 /// Where GDB has stopped the guest, if at something.
 fn stopped_by_gdb(app: &App) -> String {
-    let Some((vcpu, address)) = app.summary().stop else { return STOPPED_BY_GDB.into() };
-    match app.header().symbolize(address) {
+    let Some(Stop { vcpu, rip, .. }) = app.summary().stop else { return STOPPED_BY_GDB.into() };
+    match app.header().symbolize(rip) {
         Some((name, offset)) => {
             format!("{STOPPED_BY_GDB} at cpu{vcpu} {}+{offset:#x}", text::escape(name))
         }
-        None => format!("{STOPPED_BY_GDB} at cpu{vcpu} {address:#x}"),
+        None => format!("{STOPPED_BY_GDB} at cpu{vcpu} {rip:#x}"),
     }
 }
 

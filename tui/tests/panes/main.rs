@@ -190,6 +190,23 @@ fn who_stopped_the_guest_is_said_and_the_cursor_goes_there() {
 }
 
 #[test]
+fn the_cursor_stays_at_a_stop_whatever_other_vcpus_did_after_it() {
+    let settings = Settings { follow: true, ..Settings::plain() };
+    let trace = synthetic::stopped().expect("a trace in memory");
+    let mut app = App::new(Reader::from_bytes(trace).expect("readable"), settings);
+    app.resize(SIZES[0]);
+    app.set_machine(Some(Machine::Paused { by: trace_format::event::Actor::Gdb }));
+    app.read_all();
+    let last = app.known() - 1;
+    assert_eq!((app.cursor(), app.follows()), (last - 2, true));
+    assert!(snapshot(&mut app, SIZES[0]).contains("stopped by GDB at cpu1 0x1234"));
+    press(&mut app, "j");
+    assert_eq!((app.cursor(), app.follows()), (last - 1, false), "the user may look around");
+    press(&mut app, "G");
+    assert_eq!((app.cursor(), app.follows()), (last, true));
+}
+
+#[test]
 fn what_is_not_seen_is_said() {
     let mut app =
         App::new(synthetic::not_all_seen().expect("a trace in memory is readable"), Settings::plain());

@@ -2,9 +2,9 @@
 
 use arrayvec::ArrayVec;
 use trace_format::event::{
-    Access, Actor, Counter, DeliveryMode, Exit, ExitReason, HostMapping, Ipi, IpiAccepted, IpiEoi, Level,
-    MACHINE, Marker, MsrDirection, Output, PagingMode, Permissions, Screen, Shorthand, StopReason, Text,
-    Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
+    Access, Actor, Counter, Debugger, DeliveryMode, Exit, ExitReason, HostMapping, Ipi, IpiAccepted, IpiEoi,
+    Level, MACHINE, Marker, MsrDirection, Output, PagingMode, Permissions, Screen, Shorthand, StopReason,
+    Text, Trap, TrapClass, TrapReturn, VECTOR_SYSCALL, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
 };
 use trace_format::header::{Fact, Symbol};
 use trace_format::{Error, Event, Header, Payload, Reader, Writer};
@@ -46,6 +46,25 @@ pub(crate) fn unfinished(count: usize) -> Result<Vec<u8>, Error> {
     let mut file = Vec::new();
     let mut writer = Writer::new(&mut file, &header())?;
     for event in events().iter().take(count) {
+        writer.append(event)?;
+    }
+    writer.flush()?;
+    drop(writer);
+    Ok(file)
+}
+
+/// One that a debugger has stopped at a breakpoint of vCPU 1, while the others came out of the guest.
+pub(crate) fn stopped() -> Result<Vec<u8>, Error> {
+    let mut file = Vec::new();
+    let mut writer = Writer::new(&mut file, &header())?;
+    let mut builder = Builder { events: Vec::new(), ids: 0 };
+    builder.exit(1_000, 1, ExitReason::Interrupted, 120);
+    let hit = Debugger::BreakpointHit { by: Actor::Gdb, address: 0x1234 };
+    builder.at(1_000, 1, Payload::Debugger(hit));
+    for vcpu in [0, 2] {
+        builder.exit(2_000, vcpu, ExitReason::Interrupted, 120);
+    }
+    for event in &builder.events {
         writer.append(event)?;
     }
     writer.flush()?;

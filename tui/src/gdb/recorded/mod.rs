@@ -2,14 +2,16 @@
 //!
 //! Everything stands at one event, under the cursor. A vCPU's registers are those that its events tell of that moment,
 //! which is all of them only where registers were recorded and the vCPU was out of the guest; the others are unavailable.
-//! Memory is what the guest's image has and the guest has no permission to write. A step goes to the vCPU's next
-//! moment of which the trace tells where it was; a breakpoint is met where one of those is at its address.
+//! Memory is what the guest's image has and the guest has no permission to write, and what events of that moment tell of
+//! it. A step goes to the vCPU's next moment of which the trace tells where it was; a breakpoint is met where one of those
+//! is at its address, and system calls where their traps begin and return.
 
+mod memory;
 mod monitor;
+mod motion;
 mod place;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use trace_format::Reader;
@@ -22,10 +24,14 @@ use super::debuggee::{
 use super::monitor::Request;
 use super::monitor::trace::unreadable;
 use super::registers::RegisterFile;
+use memory::Moment;
+use motion::{Moving, Wanted};
 use place::{Known, Look};
 
 /// Events that are looked at in one go.
 const AT_ONCE: usize = 20_000;
+/// The most events of the same time that are looked at; only a trace that is made up has more.
+const MOST_OF_A_MOMENT: usize = 4096;
 /// How far back a vCPU's last events are looked for. One of which there are none in so many is somewhere in the guest.
 const FAR: usize = 200_000;
 
@@ -40,30 +46,14 @@ pub(crate) struct Recorded {
     first: u64,
     /// Told to a UI beside, which says where to begin.
     shared: Cursor,
-    points: BTreeSet<Point>,
+    wanted: Wanted,
+    /// What is known of memory, at an event and for a vCPU.
+    moment: Option<((u64, u8), Moment)>,
     moving: Option<Moving>,
     interrupted: bool,
     /// Nothing happens without GDB; somebody must wait on something.
     _nothing: Sender<()>,
     never: Receiver<()>,
-}
-
-struct Moving {
-    direction: Direction,
-    motions: Vec<Motion>,
-    /// The last event that was looked at.
-    at: u64,
-    /// When each vCPU was where it began.
-    from: Vec<Option<u64>>,
-    /// Backwards: a moment that is to be stopped at, of which earlier events may be part.
-    found: Option<Found>,
-}
-
-#[derive(Clone)]
-struct Found {
-    number: u64,
-    time: u64,
-    stop: Stop,
 }
 
 impl Recorded {
@@ -92,7 +82,8 @@ impl Recorded {
             cursor: first,
             first,
             shared,
-            points: BTreeSet::new(),
+            wanted: Wanted::default(),
+            moment: None,
             moving: None,
             interrupted: false,
             _nothing: nothing,
@@ -109,8 +100,18 @@ impl Recorded {
     }
 
     /// A vCPU's events up to the cursor, the last first, while `look` wants more.
-    fn back_through(&mut self, vcpu: u8, mut look: impl FnMut(u64, &Event) -> Look) -> Result<(), Failure> {
-        for found in self.reader.backward(self.cursor.saturating_add(1)).take(FAR) {
+    fn back_through(&mut self, vcpu: u8, look: impl FnMut(u64, &Event) -> Look) -> Result<(), Failure> {
+        self.back_from(self.cursor, vcpu, look)
+    }
+
+    /// The same up to event number `last`.
+    fn back_from(
+        &mut self,
+        last: u64,
+        vcpu: u8,
+        mut look: impl FnMut(u64, &Event) -> Look,
+    ) -> Result<(), Failure> {
+        for found in self.reader.backward(last.saturating_add(1)).take(FAR) {
             let (number, event) = found.map_err(|error| unreadable(&error))?;
             if event.vcpu == vcpu && look(number, &event) == Look::Done {
                 break;
@@ -119,90 +120,63 @@ impl Recorded {
         Ok(())
     }
 
-    /// Looks at some more events; the stop, if there is one.
-    fn advance(&mut self, moving: &mut Moving) -> Result<Option<Stop>, Failure> {
-        let Self { reader, points, .. } = self;
-        let look =
-            |found: Result<(u64, Event), trace_format::Error>| found.map_err(|error| unreadable(&error));
-        match moving.direction {
-            Direction::Forward => {
-                for found in reader.forward(moving.at.saturating_add(1)).take(AT_ONCE) {
-                    let (number, event) = look(found)?;
-                    moving.at = number;
-                    if let Some(stop) = moving.meets(&event, points) {
-                        self.cursor = number;
-                        return Ok(Some(stop));
-                    }
-                }
-                let last = reader.len().saturating_sub(1);
-                if moving.at < last {
-                    return Ok(None);
-                }
-                self.cursor = last;
+    /// The number of the last event of the cursor's moment: of the same time.
+    fn end_of_moment(&mut self) -> Result<u64, Failure> {
+        let time = self.current()?.time;
+        let mut end = self.cursor;
+        for found in self.reader.forward(self.cursor.saturating_add(1)).take(MOST_OF_A_MOMENT) {
+            let (number, event) = found.map_err(|error| unreadable(&error))?;
+            if event.time > time {
+                break;
             }
-            Direction::Backward => {
-                for found in reader.backward(moving.at).take(AT_ONCE) {
-                    let (number, event) = look(found)?;
-                    moving.at = number;
-                    if let Some(Found { time, stop, .. }) = &moving.found {
-                        // It begins with the first event of its moment that tells where the vCPU was.
-                        if event.time < *time {
-                            break;
-                        }
-                        let same = Some(event.vcpu) == stop.vcpu && event.time == *time;
-                        if same && place::pc(&event).is_some() {
-                            moving.found = Some(Found { number, time: *time, stop: stop.clone() });
-                        }
-                    } else if let Some(stop) = moving.meets(&event, points) {
-                        moving.found = Some(Found { number, time: event.time, stop });
-                    }
-                }
-                let beginning = moving.at == 0;
-                match moving.found.take() {
-                    Some(found) if beginning || !self.may_begin_earlier(&found, moving.at) => {
-                        self.cursor = found.number;
-                        return Ok(Some(found.stop));
-                    }
-                    found => moving.found = found,
-                }
-                if !beginning {
-                    return Ok(None);
-                }
-                self.cursor = 0;
-            }
+            end = number;
         }
-        Ok(Some(Stop { vcpu: None, cause: Cause::EndOfTrace(moving.direction) }))
+        Ok(end)
     }
 
-    /// Whether events before number `at` may be part of what was found.
-    fn may_begin_earlier(&mut self, found: &Found, at: u64) -> bool {
-        matches!(self.reader.event(at), Ok(Some(event)) if event.time >= found.time)
-    }
-}
-
-impl Moving {
-    /// Whether everything stops at `event`.
-    fn meets(&self, event: &Event, points: &BTreeSet<Point>) -> Option<Stop> {
-        let vcpu = usize::from(event.vcpu);
-        let motion = self.motions.get(vcpu)?;
-        let pc = place::pc(event)?;
-        // Where it began is no news.
-        if *motion == Motion::Hold || self.from.get(vcpu).copied().flatten() == Some(event.time) {
-            return None;
-        }
-        let kind = |kind| points.iter().any(|point| point.kind == kind && point.address == pc);
-        let cause = if kind(PointKind::Software) {
-            Cause::Breakpoint { hardware: false }
-        } else if kind(PointKind::Hardware) {
-            Cause::Breakpoint { hardware: true }
-        } else {
-            match motion {
-                Motion::Step => Cause::Stepped,
-                Motion::StepRange(range) if !range.contains(&pc) => Cause::Stepped,
-                _ => return None,
+    /// What is known of memory in the cursor's moment, for a vCPU.
+    fn moment(&mut self, vcpu: u8) -> Result<&Moment, Failure> {
+        let key = (self.cursor, vcpu);
+        if self.moment.as_ref().is_none_or(|(of, _)| *of != key) {
+            let (time, end) = (self.current()?.time, self.end_of_moment()?);
+            let mut first = self.cursor;
+            for found in self.reader.backward(self.cursor).take(MOST_OF_A_MOMENT) {
+                let (number, event) = found.map_err(|error| unreadable(&error))?;
+                if event.time < time {
+                    break;
+                }
+                first = number;
             }
-        };
-        Some(Stop { vcpu: Some(event.vcpu), cause })
+            let mut moment = Moment::default();
+            for found in self.reader.forward(first) {
+                let (number, event) = found.map_err(|error| unreadable(&error))?;
+                if number > end {
+                    break;
+                }
+                moment.take(&event, vcpu);
+            }
+            self.moment = Some((key, moment));
+        }
+        self.moment.as_ref().map(|(_, moment)| moment).ok_or_else(|| Failure::new("there is no moment"))
+    }
+
+    /// What the guest's image has at `gva`, and the guest cannot have written.
+    fn constant(&self, gva: u64) -> &[u8] {
+        let facts = self.reader.header().image.as_ref();
+        facts.zip(self.image.as_ref()).and_then(|(facts, image)| facts.at(image, gva)).unwrap_or_default()
+    }
+
+    /// Why nothing is known of memory at `gva`.
+    fn unknown(&self, gva: u64) -> Failure {
+        match (&self.reader.header().image, &self.image) {
+            (Some(_), None) => Failure(format!(
+                "the trace alone does not tell what is at {gva:#x} now: give the guest's image with --image"
+            )),
+            (Some(_), Some(_)) => {
+                Failure(format!("the trace does not tell what is at {gva:#x} now: the guest could write it"))
+            }
+            (None, _) => Failure(format!("the trace does not tell what is at {gva:#x} now")),
+        }
     }
 }
 
@@ -229,7 +203,7 @@ impl Debuggee for Recorded {
     }
 
     fn detach(&mut self, _took_leave: bool) {
-        self.points.clear();
+        self.wanted = Wanted::default();
         self.moving = None;
         self.shared.gone();
     }
@@ -253,8 +227,10 @@ impl Debuggee for Recorded {
     }
 
     fn registers(&mut self, vcpu: u8) -> Result<RegisterFile, Failure> {
-        let mut known = Known::new(self.current()?.time);
-        self.back_through(vcpu, |_, event| known.take(event))?;
+        // What comes after the cursor in the same moment tells of it, too.
+        let (time, end) = (self.current()?.time, self.end_of_moment()?);
+        let mut known = Known::new(time);
+        self.back_from(end, vcpu, |_, event| known.take(event))?;
         Ok(known.file())
     }
 
@@ -262,26 +238,23 @@ impl Debuggee for Recorded {
         Err(unchangeable())
     }
 
-    fn read(&mut self, _: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let facts = self.reader.header().image.as_ref();
-        let (Some(facts), Some(image)) = (facts, &self.image) else {
-            return Err(Failure::new(match facts {
-                None => "the trace does not tell what is in memory",
-                Some(_) => "what is in memory is known only from the guest's image: give it with --image",
-            }));
-        };
-        let known = facts.at(image, gva).unwrap_or_default();
-        let count = known.len().min(buffer.len());
-        match (buffer.get_mut(..count), known.get(..count)) {
-            (Some(buffer), Some(known)) if count > 0 || buffer.is_empty() => buffer.copy_from_slice(known),
-            _ => {}
+    fn read(&mut self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        let mut count = 0;
+        while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+            let at = gva.wrapping_add(count as u64);
+            let constant = self.constant(at);
+            let read = if constant.is_empty() {
+                self.moment(vcpu)?.read(at, rest)
+            } else {
+                let both = rest.iter_mut().zip(constant);
+                both.map(|(place, byte)| *place = *byte).count()
+            };
+            if read == 0 {
+                break;
+            }
+            count += read;
         }
-        if count == 0 && !buffer.is_empty() {
-            return Err(Failure(format!(
-                "the trace does not tell what is at {gva:#x}: the guest could write it"
-            )));
-        }
-        Ok(count)
+        if count == 0 && !buffer.is_empty() { Err(self.unknown(gva)) } else { Ok(count) }
     }
 
     fn write(&mut self, _: u8, _: u64, _: &[u8]) -> Result<(), Failure> {
@@ -291,7 +264,7 @@ impl Debuggee for Recorded {
     fn insert(&mut self, _: u8, point: Point) -> Result<(), Failure> {
         match point.kind {
             PointKind::Software | PointKind::Hardware => {
-                self.points.insert(point);
+                self.wanted.points.insert(point);
                 Ok(())
             }
             PointKind::Write | PointKind::Read | PointKind::Access => {
@@ -301,29 +274,18 @@ impl Debuggee for Recorded {
     }
 
     fn remove(&mut self, _: u8, point: Point) -> Result<(), Failure> {
-        self.points.remove(&point);
+        self.wanted.points.remove(&point);
         Ok(())
     }
 
-    fn catch_syscalls(&mut self, _: Option<Vec<u64>>) -> Result<(), Failure> {
-        Err(Failure::new("system calls of a recorded trace cannot be caught: break at the kernel's entry"))
+    fn catch_syscalls(&mut self, numbers: Option<Vec<u64>>) -> Result<(), Failure> {
+        self.wanted.syscalls = numbers;
+        Ok(())
     }
 
     fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
-        let from = (0..self.vcpus())
-            .map(|vcpu| {
-                let mut time = None;
-                self.back_through(vcpu, |_, event| {
-                    time = Some(event.time);
-                    Look::Done
-                })?;
-                Ok(time)
-            })
-            .collect::<Result<_, Failure>>()?;
         self.interrupted = false;
-        let motions = motions.to_vec();
-        self.moving = Some(Moving { direction, motions, at: self.cursor, from, found: None });
-        Ok(())
+        self.set_out(direction, motions)
     }
 
     fn interrupt(&mut self) {

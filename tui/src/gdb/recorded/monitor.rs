@@ -1,9 +1,12 @@
 //! The commands after `monitor` that a trace can answer, as of the event under the cursor.
 
+use std::collections::BTreeMap;
+
 use trace_format::analysis::Table;
 use trace_format::event::Payload;
 
-use super::{Failure, Recorded, Request, place::Look};
+use super::memory::entries;
+use super::{FAR, Failure, Recorded, Request, place::Look};
 use crate::gdb::monitor::{trace, walk};
 
 impl Recorded {
@@ -18,7 +21,7 @@ impl Recorded {
             Request::Events(count) => trace::events(reader, at, count),
             Request::TraceAt => trace::events(reader, at, 1),
             Request::Walk(gva) => self.walk(vcpu, gva),
-            Request::Phys { .. } => Err(no("guest physical memory")),
+            Request::Phys { gpa, count } => self.phys(gpa, count),
             Request::Irqs => Err(no("state of interrupt controllers")),
             Request::Mark(_) | Request::Reset => Err(super::unchangeable()),
             Request::BreakOn(_) => Err(Failure::new(
@@ -32,10 +35,38 @@ impl Recorded {
         }
     }
 
+    /// Page-table entries in this stretch that were recorded until now, each with the event that told it last.
+    fn phys(&mut self, gpa: u64, count: usize) -> Result<String, Failure> {
+        let end = gpa.saturating_add(count as u64);
+        let until = self.end_of_moment()?;
+        let mut last = BTreeMap::new();
+        for found in self.reader.backward(until.saturating_add(1)).take(FAR) {
+            let (number, event) = found.map_err(|error| trace::unreadable(&error))?;
+            for (at, value, length) in entries(&event).into_iter().filter(|(at, ..)| (gpa..end).contains(at))
+            {
+                last.entry(at).or_insert((number, value, length));
+            }
+        }
+        if last.is_empty() {
+            return Err(Failure(format!(
+                "the trace tells of no page-table entry from {gpa:#x} to {end:#x} before this event, and of no other \
+                 physical memory"
+            )));
+        }
+        let line = |(at, (number, value, length)): (&u64, &(u64, [u8; 8], usize))| {
+            let value = u64::from_le_bytes(*value);
+            format!("{at:#012x}: {value:#0width$x} as of event {number}\n", width = 2 + 2 * length)
+        };
+        let lines: String = last.iter().map(line).collect();
+        Ok(lines + "page-table entries alone; the guest may have written them since")
+    }
+
     /// The vCPU's last walk for the page of `gva`.
     fn walk(&mut self, vcpu: u8, gva: u64) -> Result<String, Failure> {
         let mut last = None;
-        self.back_through(vcpu, |number, event| match &event.payload {
+        // A fault's walk comes after its trap, in the same moment.
+        let until = self.end_of_moment()?;
+        self.back_from(until, vcpu, |number, event| match &event.payload {
             Payload::Walk(found) if found.gva >> 12 == gva >> 12 => {
                 last = Some(format!("recorded as event {number}: {}", walk::text(found)));
                 Look::Done

@@ -23,6 +23,10 @@ pub(super) struct Known {
     at: u64,
     /// In the order in which they happened, the last first.
     facts: Vec<(Register, u64)>,
+    /// RIP of the exit that ends the moment: as the guest left it, so that everything else in the moment came later.
+    exit: Option<u64>,
+    /// The vCPU has entered a handler.
+    trapped: bool,
     /// Another event was looked at.
     begun: bool,
     /// The vCPU has slept in `HLT` since.
@@ -41,7 +45,7 @@ pub(super) enum Look {
 impl Known {
     /// Nothing yet, of time `at`.
     pub(super) fn new(at: u64) -> Self {
-        Self { at, facts: Vec::new(), begun: false, slept: false }
+        Self { at, facts: Vec::new(), exit: None, trapped: false, begun: false, slept: false }
     }
 
     /// Takes the event before those that it has had.
@@ -63,12 +67,15 @@ impl Known {
                     return Look::Done;
                 }
                 self.slept = false;
-                self.facts.push((Register::Rip, exit.rip));
+                self.exit = Some(exit.rip);
             }
             Payload::Trap(trap) => {
+                self.trapped = true;
                 self.facts.push((Register::Rip, trap.handler));
                 self.facts.extend(trap.cr2.map(|cr2| (Register::Cr2, cr2)));
             }
+            // What was before a system call that the monitor carried out is not what its handler finds.
+            Payload::Fixup(_) if self.trapped => return Look::Done,
             Payload::AddressSpace(change) => self.facts.push((Register::Cr3, change.new)),
             Payload::State(trace_format::event::VcpuState::Halted) => self.slept = true,
             Payload::State(trace_format::event::VcpuState::Running) => return Look::Done,
@@ -85,6 +92,9 @@ impl Known {
     /// What is known now.
     pub(super) fn file(self) -> RegisterFile {
         let mut file = RegisterFile::new(false);
+        if let Some(rip) = self.exit {
+            file.set(Register::Rip, rip);
+        }
         // What happened last counts.
         for (register, value) in self.facts.into_iter().rev() {
             file.set(register, value);
@@ -116,7 +126,7 @@ fn all(registers: &Registers) -> Vec<(Register, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use trace_format::event::{Exit, VcpuState};
+    use trace_format::event::{Exit, Fixup, FixupKind, Mnemonic, Trap, TrapClass, VECTOR_SYSCALL, VcpuState};
 
     use super::*;
 
@@ -156,6 +166,31 @@ mod tests {
     fn an_exit_alone_tells_where_it_was() {
         let file = known(&[registers(1), exit(ExitReason::Interrupted, 1), exit(ExitReason::Interrupted, 5)]);
         assert_eq!(file.known().collect::<Vec<_>>(), [(Register::Rip, 5)]);
+    }
+
+    /// Where KVM takes system calls wrongly the exit is at a page fault's handler.
+    #[test]
+    fn a_trap_counts_for_more_than_the_exit_that_told_of_it() {
+        let trap = Trap {
+            id: 1,
+            vector: VECTOR_SYSCALL,
+            shared_by: 1,
+            class: TrapClass::SystemCall,
+            code: None,
+            rip: 1,
+            cs: 0x33,
+            cpl: 3,
+            rsp: 0,
+            handler: 7,
+            cr2: None,
+        };
+        let fixup = Fixup { kind: FixupKind::Syscall, rip: 1, mnemonic: Mnemonic::default() };
+        let (fixup, trap) = (event(Payload::Fixup(fixup)), event(Payload::Trap(trap)));
+        let exit = exit(ExitReason::Interrupted, 5);
+        let after = known(&[fixup.clone(), registers(7), trap.clone(), exit.clone()]);
+        assert_eq!((after.get(Register::Rip), after.get(Register::Rsp)), (Some(7), Some(0x8000)));
+        let before = known(&[registers(5), fixup, trap, exit]);
+        assert_eq!((before.get(Register::Rip), before.get(Register::Rsp)), (Some(7), None));
     }
 
     #[test]

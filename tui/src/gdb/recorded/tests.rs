@@ -1,4 +1,7 @@
-use trace_format::event::{Exit, ExitReason, Payload, Registers};
+use trace_format::event::{
+    Access, Exit, ExitReason, Level, PagingMode, Payload, Permissions, Registers, Trap, TrapClass,
+    TrapReturn, VECTOR_SYSCALL, Walk, WalkCause, WalkOutcome,
+};
 use trace_format::header::{ImageFacts, Stretch};
 use trace_format::{Header, Writer};
 
@@ -163,4 +166,197 @@ fn a_debugger_begins_at_the_cursor_of_a_ui_and_has_its_own_from_then_on() {
     go(&mut trace, Direction::Forward, [Motion::Hold, Motion::Step]);
     let after = shared.place().unwrap();
     assert_eq!((rip(&mut trace, 1), after.event, after.stops), (Some(50), 8, before.stops + 1));
+}
+
+fn event(time: u64, payload: Payload) -> Event {
+    Event { time, vcpu: 0, payload }
+}
+
+fn exit(time: u64, rip: u64) -> Event {
+    let reason = ExitReason::Interrupted;
+    event(time, Payload::Exit(Exit { reason, rip, cpl: 0, guest_ns: 5, handling_ns: 1 }))
+}
+
+/// The system calls 5 and 6, the handler at 0x500, which returns at 0x600.
+fn with_syscalls() -> Recorded {
+    let trap = |time, id, number| {
+        let trap = Trap {
+            id,
+            vector: VECTOR_SYSCALL,
+            shared_by: 1,
+            class: TrapClass::SystemCall,
+            code: Some(number),
+            rip: 0x100,
+            cs: 0x23,
+            cpl: 3,
+            rsp: 0x8000,
+            handler: 0x500,
+            cr2: None,
+        };
+        [event(time, Payload::Trap(trap)), exit(time, 0x500)]
+    };
+    let back = |time, id| {
+        let back = TrapReturn { id, vector: VECTOR_SYSCALL, duration_ns: 10, rip: 0x100 };
+        [event(time, Payload::TrapReturn(back)), exit(time, 0x600)]
+    };
+    let mut writer = Writer::new(Vec::new(), &Header { vcpus: 1, ..Header::default() }).unwrap();
+    let calls = [trap(20, 1, 5), back(30, 1), trap(40, 2, 6), back(50, 2)];
+    for event in std::iter::once(exit(10, 0)).chain(calls.into_iter().flatten()).chain([exit(60, 0)]) {
+        writer.append(&event).unwrap();
+    }
+    let reader = Reader::from_bytes(writer.finish().unwrap()).unwrap();
+    Recorded::new(reader, None, Cursor::default()).unwrap()
+}
+
+fn stops(trace: &mut Recorded, direction: Direction) -> Vec<(Cause, Option<u64>)> {
+    let mut stops = Vec::new();
+    loop {
+        trace.resume(direction, &[Motion::Continue]).unwrap();
+        let stop = loop {
+            match trace.poll() {
+                Progress::Stopped(stop) => break stop,
+                Progress::Busy => {}
+                Progress::Waiting => panic!("nothing moves"),
+            }
+        };
+        if matches!(stop.cause, Cause::EndOfTrace(_)) {
+            return stops;
+        }
+        stops.push((stop.cause, rip(trace, 0)));
+    }
+}
+
+#[test]
+fn system_calls_are_caught_either_way() {
+    let entry = |number| (Cause::SyscallEntry { number }, Some(0x500));
+    let back = |number| (Cause::SyscallReturn { number }, Some(0x600));
+    let mut trace = with_syscalls();
+    assert_eq!(stops(&mut trace, Direction::Forward), []);
+    for (wanted, expected) in [
+        (vec![], vec![entry(5), back(5), entry(6), back(6)]),
+        (vec![6], vec![entry(6), back(6)]),
+        (vec![7], vec![]),
+    ] {
+        for first in [Direction::Forward, Direction::Backward] {
+            let mut trace = with_syscalls();
+            let (mut there, mut direction) = (expected.clone(), first);
+            if first == Direction::Backward {
+                stops(&mut trace, Direction::Forward);
+                there.reverse();
+            }
+            trace.catch_syscalls(Some(wanted.clone())).unwrap();
+            for _ in 0..3 {
+                assert_eq!(stops(&mut trace, direction), there, "{wanted:?} {direction:?}");
+                there.reverse();
+                direction = match direction {
+                    Direction::Forward => Direction::Backward,
+                    Direction::Backward => Direction::Forward,
+                };
+            }
+            trace.catch_syscalls(None).unwrap();
+            assert_eq!(stops(&mut trace, direction), []);
+        }
+    }
+}
+
+#[test]
+fn a_return_whose_beginning_is_not_in_the_trace_is_not_caught() {
+    let mut trace = with_syscalls();
+    let back = TrapReturn { id: 9, vector: VECTOR_SYSCALL, duration_ns: 1, rip: 0 };
+    let mut writer = Writer::new(Vec::new(), &Header { vcpus: 1, ..Header::default() }).unwrap();
+    for event in [exit(10, 0), event(20, Payload::TrapReturn(back)), exit(30, 0)] {
+        writer.append(&event).unwrap();
+    }
+    trace.reader = Reader::from_bytes(writer.finish().unwrap()).unwrap();
+    for numbers in [vec![], vec![5]] {
+        trace.catch_syscalls(Some(numbers)).unwrap();
+        assert_eq!(stops(&mut trace, Direction::Forward), [], "its number cannot be told");
+        assert_eq!(stops(&mut trace, Direction::Backward), []);
+    }
+}
+
+/// A page fault at 20 with the registers of its handler, and then an exit.
+fn with_fault() -> Recorded {
+    let mut registers = Registers { rip: 0x500, cr3: 0x5000, efer: 0x500, ..Registers::default() };
+    registers.general[7] = 0x7fd0;
+    let trap = Trap {
+        id: 1,
+        vector: 14,
+        shared_by: 1,
+        class: TrapClass::Fault,
+        code: Some(6),
+        rip: 0x123,
+        cs: 0x23,
+        cpl: 3,
+        rsp: 0x8765,
+        handler: 0x500,
+        cr2: Some(0x1000),
+    };
+    let level = |level, entry_gpa, entry| Level { level, entry_gpa, entry };
+    let walk = Walk {
+        cause: WalkCause::PageFault,
+        cr3: 0x5000,
+        mode: PagingMode::FourLevel,
+        gva: 0x40_0000,
+        access: Access::default(),
+        levels: [level(2, 0x6000, 0x7003), level(1, 0x7008, 0x6003)].into_iter().collect(),
+        outcome: WalkOutcome::Mapped {
+            gpa: 0x6000,
+            page_size: 4096,
+            permissions: Permissions::default(),
+            host: None,
+        },
+    };
+    let mut writer = Writer::new(Vec::new(), &Header { vcpus: 1, ..Header::default() }).unwrap();
+    for event in [
+        exit(10, 0),
+        event(20, Payload::Registers(registers)),
+        event(20, Payload::Trap(trap)),
+        event(20, Payload::Walk(walk)),
+        exit(20, 0x500),
+        exit(30, 0x600),
+    ] {
+        writer.append(&event).unwrap();
+    }
+    let reader = Reader::from_bytes(writer.finish().unwrap()).unwrap();
+    Recorded::new(reader, None, Cursor::default()).unwrap()
+}
+
+#[test]
+fn memory_that_events_tell_of_is_known_in_their_moment() {
+    let mut trace = with_fault();
+    let word = |trace: &mut Recorded, gva| {
+        let mut bytes = [0; 8];
+        let count = trace.read(0, gva, &mut bytes).ok()?;
+        Some((u64::from_le_bytes(bytes), count))
+    };
+    assert_eq!(word(&mut trace, 0x7fd0), None, "not yet");
+    go_one(&mut trace, Direction::Forward);
+    for (gva, expected) in [
+        (0x7fd0, Some((6, 8))),
+        (0x7fd8, Some((0x123, 8))),
+        (0x7fe0, Some((0x23, 2))),
+        (0x7fe8, None),
+        (0x7ff0, Some((0x8765, 8))),
+        (0x7ff8, None),
+        (0x40_0000, Some((0x7003, 8))),
+        (0x40_0008, None),
+    ] {
+        assert_eq!(word(&mut trace, gva), expected, "{gva:#x}");
+    }
+    let phys = trace.monitor(0, Request::Phys { gpa: 0x6000, count: 4096 }).unwrap();
+    assert!(phys.contains("0x0000006000: 0x0000000000007003 as of event 3"), "{phys}");
+    assert!(!phys.contains("0x0000007008"), "{phys}");
+    go_one(&mut trace, Direction::Forward);
+    assert_eq!(word(&mut trace, 0x7fd0), None, "the guest has run since");
+    let phys = trace.monitor(0, Request::Phys { gpa: 0x7000, count: 64 }).unwrap();
+    assert!(phys.contains("as of event 3") && phys.contains("may have written them since"), "{phys}");
+    assert!(trace.monitor(0, Request::Phys { gpa: 0, count: 64 }).is_err());
+    go_one(&mut trace, Direction::Backward);
+    assert_eq!(word(&mut trace, 0x7fd8), Some((0x123, 8)), "back there");
+}
+
+fn go_one(trace: &mut Recorded, direction: Direction) {
+    trace.resume(direction, &[Motion::Step]).unwrap();
+    while trace.poll() == Progress::Busy {}
 }

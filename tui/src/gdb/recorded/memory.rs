@@ -1,0 +1,130 @@
+//! What events tell of guest memory, beyond the image.
+//!
+//! The monitor has read it at the event's time, and the guest may have written it at any other. So a debugger gets it at
+//! that time alone:
+//!
+//! - the frame that the CPU pushed for a trap: the error code, RIP, CS and RSP, where registers tell where the stack is;
+//! - an instruction that KVM could not carry out;
+//! - entries of page tables that were walked or written, at their gpa; and which gpa a page had for a walk that found one.
+
+use std::collections::BTreeMap;
+
+use trace_format::event::{
+    Event, ExitReason, PagingMode, Payload, Registers, Trap, TrapClass, VECTOR_SYSCALL, Walk, WalkOutcome,
+};
+
+/// The most facts that are kept of one moment; only a trace that is made up has more.
+const MOST: usize = 4096;
+/// EFER.LMA: the CPU is in long mode.
+const EFER_LMA: u64 = 1 << 10;
+
+/// What is known of memory at one time, for one vCPU.
+#[derive(Debug, Default)]
+pub(super) struct Moment {
+    /// By gva, as the vCPU's tables had it.
+    virtually: BTreeMap<u64, u8>,
+    /// By gpa.
+    physically: BTreeMap<u64, u8>,
+    walks: Vec<Walk>,
+    /// Those of the vCPU, until another exit.
+    registers: Option<Registers>,
+    cr3: Option<u64>,
+}
+
+impl Moment {
+    /// Takes the next event of this time, for the address space of `vcpu`.
+    pub(super) fn take(&mut self, event: &Event, vcpu: u8) {
+        for (gpa, bytes, length) in entries(event) {
+            put(&mut self.physically, gpa, &bytes[..length]);
+        }
+        if event.vcpu != vcpu {
+            return;
+        }
+        match &event.payload {
+            Payload::Registers(registers) => {
+                self.cr3 = Some(registers.cr3);
+                self.registers = Some(registers.clone());
+            }
+            Payload::AddressSpace(change) => self.cr3 = Some(change.new),
+            Payload::Trap(trap) => self.take_trap(trap),
+            Payload::Walk(walk) if self.walks.len() < MOST => self.walks.push(walk.clone()),
+            Payload::Exit(exit) => {
+                if let ExitReason::InternalError { instruction, .. } = &exit.reason {
+                    put(&mut self.virtually, exit.rip, instruction);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the CPU pushes in long mode (SDM vol. 3, 7.14.2): from below the error code, RIP, CS, RFLAGS, RSP and SS.
+    fn take_trap(&mut self, trap: &Trap) {
+        let Some(registers) = self.registers.as_ref().filter(|registers| registers.rip == trap.handler)
+        else {
+            return;
+        };
+        let long_mode = u64::from(registers.efer) & EFER_LMA != 0;
+        if !long_mode || trap.vector == VECTOR_SYSCALL {
+            return;
+        }
+        const RSP: usize = 7;
+        let mut at = registers.general[RSP];
+        let pushes = trap.class != TrapClass::ExternalInterrupt
+            && u8::try_from(trap.vector).is_ok_and(Trap::pushes_error_code);
+        if pushes {
+            let Some(code) = trap.code else { return };
+            put(&mut self.virtually, at, &code.to_le_bytes());
+            at = at.wrapping_add(8);
+        }
+        put(&mut self.virtually, at, &trap.rip.to_le_bytes());
+        put(&mut self.virtually, at.wrapping_add(8), &trap.cs.to_le_bytes());
+        put(&mut self.virtually, at.wrapping_add(24), &trap.rsp.to_le_bytes());
+    }
+
+    /// Reads from `gva` on, up to the first byte that is not known; how many were.
+    pub(super) fn read(&self, gva: u64, buffer: &mut [u8]) -> usize {
+        let mut count = 0;
+        for (at, place) in (0_u64..).zip(buffer) {
+            let Some(byte) = self.byte(gva.wrapping_add(at)) else { break };
+            *place = byte;
+            count += 1;
+        }
+        count
+    }
+
+    fn byte(&self, gva: u64) -> Option<u8> {
+        let direct = self.virtually.get(&gva).copied();
+        direct.or_else(|| self.physically.get(&self.translate(gva)?).copied())
+    }
+
+    /// The gpa that a walk of this time found for `gva`, in the vCPU's address space.
+    fn translate(&self, gva: u64) -> Option<u64> {
+        self.walks.iter().rev().find_map(|walk| {
+            let WalkOutcome::Mapped { gpa, page_size, .. } = &walk.outcome else { return None };
+            let offset = page_size.checked_sub(1).filter(|_| page_size.is_power_of_two())?;
+            let here = walk.gva & !offset == gva & !offset && self.cr3 == Some(walk.cr3);
+            here.then_some(gpa & !offset | gva & offset)
+        })
+    }
+}
+
+fn put(known: &mut BTreeMap<u64, u8>, at: u64, bytes: &[u8]) {
+    for (offset, byte) in (0..).zip(bytes) {
+        if known.len() < MOST {
+            known.insert(at.wrapping_add(offset), *byte);
+        }
+    }
+}
+
+/// The page-table entries that an event tells: gpa, value, bytes.
+pub(super) fn entries(event: &Event) -> Vec<(u64, [u8; 8], usize)> {
+    match &event.payload {
+        Payload::Walk(walk) => {
+            let length = if walk.mode == PagingMode::Bits32 { 4 } else { 8 };
+            walk.levels.iter().map(|level| (level.entry_gpa, level.entry.to_le_bytes(), length)).collect()
+        }
+        // Of 32-bit entries it could not be told; the upper half of those is not known then.
+        Payload::PageTableWrite(write) => vec![(write.entry_gpa, write.new.to_le_bytes(), 4)],
+        _ => Vec::new(),
+    }
+}

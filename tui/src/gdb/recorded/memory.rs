@@ -123,8 +123,88 @@ pub(super) fn entries(event: &Event) -> Vec<(u64, [u8; 8], usize)> {
             let length = if walk.mode == PagingMode::Bits32 { 4 } else { 8 };
             walk.levels.iter().map(|level| (level.entry_gpa, level.entry.to_le_bytes(), length)).collect()
         }
-        // Of 32-bit entries it could not be told; the upper half of those is not known then.
+        // How wide the table's entries are is not told, so that only what every one has is known.
         Payload::PageTableWrite(write) => vec![(write.entry_gpa, write.new.to_le_bytes(), 4)],
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use trace_format::event::{Access, Level, PageTableWrite, Permissions, WalkCause};
+
+    use super::*;
+
+    fn event(payload: Payload) -> Event {
+        Event { time: 0, vcpu: 0, payload }
+    }
+
+    fn walk(gva: u64, gpa: u64, page_size: u64, entries: &[(u64, u64)]) -> Payload {
+        Payload::Walk(Walk {
+            cause: WalkCause::PageFault,
+            cr3: 0x5000,
+            mode: PagingMode::FourLevel,
+            gva,
+            access: Access::default(),
+            levels: entries
+                .iter()
+                .take(5)
+                .map(|&(entry_gpa, entry)| Level { level: 1, entry_gpa, entry })
+                .collect(),
+            outcome: WalkOutcome::Mapped { gpa, page_size, permissions: Permissions::default(), host: None },
+        })
+    }
+
+    #[test]
+    fn an_address_is_translated_in_its_address_space_alone() {
+        let walk = walk(0x40_0010, 0x6010, 4096, &[(0x6018, 0x1234)]);
+        let mut buffer = [0; 8];
+        for (cr3, count) in [(0x5000, 8), (0x9000, 0)] {
+            let mut moment = Moment::default();
+            moment.take(&event(Payload::Registers(Registers { cr3, ..Registers::default() })), 0);
+            moment.take(&event(walk.clone()), 0);
+            assert_eq!(moment.read(0x40_0018, &mut buffer), count, "cr3 {cr3:#x}");
+        }
+        let mut other = Moment::default();
+        other.take(&event(Payload::Registers(Registers { cr3: 0x5000, ..Registers::default() })), 0);
+        other.take(&Event { vcpu: 1, ..event(walk) }, 0);
+        assert_eq!(other.read(0x40_0018, &mut buffer), 0, "another vCPU's walk");
+    }
+
+    #[test]
+    fn of_a_written_entry_the_lower_half_is_known() {
+        let write =
+            PageTableWrite { table: 0, level: 1, entry_gpa: 0x6000, old: 1, new: 0x1_0000_0002, gva: 0 };
+        let mut moment = Moment::default();
+        moment.take(&event(Payload::PageTableWrite(write)), 0);
+        assert_eq!(moment.physically.keys().copied().collect::<Vec<_>>(), [0x6000, 0x6001, 0x6002, 0x6003]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_walk_and_trap_is_survived(
+            walks in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<[u64; 4]>()), 0..20),
+            rsp: u64,
+            vector in 0_u16..300,
+            reads in prop::collection::vec(any::<u64>(), 0..20),
+        ) {
+            let mut moment = Moment::default();
+            let mut registers = Registers { rip: 1, efer: 0x500, cr3: 0x5000, ..Registers::default() };
+            registers.general[7] = rsp;
+            moment.take(&event(Payload::Registers(registers)), 0);
+            let trap = Trap {
+                id: 1, vector, shared_by: 1, class: TrapClass::Fault, code: Some(2), rip: 3, cs: 8, cpl: 0, rsp: 4,
+                handler: 1, cr2: None,
+            };
+            moment.take(&event(Payload::Trap(trap)), 0);
+            for (gva, gpa, size, [a, b, c, d]) in walks {
+                moment.take(&event(walk(gva, gpa, size, &[(a, b), (c, d)])), 0);
+            }
+            for gva in reads.into_iter().chain([rsp, u64::MAX]) {
+                let mut buffer = [0; 64];
+                prop_assert!(moment.read(gva, &mut buffer) <= buffer.len());
+            }
+        }
     }
 }

@@ -235,6 +235,22 @@ fn core_some_run_while_others_are_held() {
 }
 
 #[test]
+fn core_who_was_held_runs_once_the_debugger_has_gone() {
+    if !kvm_or_skip("core_who_was_held_runs_once_the_debugger_has_gone") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 3).append("rounds=10"));
+    let address = symbol(&header(&started), "on_shootdown");
+    control.insert(GDB, 0, &Point::breakpoint(address)).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address });
+    control.remove_all(GDB).unwrap();
+    // Scheduler locking, and the client is gone.
+    control.resume_some(GDB, VcpuSet::only(1)).unwrap();
+    control.detach(GDB);
+    started.finish().assert_well();
+}
+
+#[test]
 fn core_steps_while_others_have_slices() {
     if !kvm_or_skip("core_steps_while_others_have_slices") {
         return;

@@ -128,10 +128,14 @@ fn serve_all(
             recv(closing) -> _ => return,
         };
         let Ok(mut client) = client else { return };
+        // Once: from then on the next may be there, who is busy then.
+        let mut over = Some(|| shared.busy.store(false, Ordering::Release));
         // A client that is gone is no error of ours.
-        let _ =
-            serve(&mut client, debuggee.as_mut(), closing, || shared.busy.store(false, Ordering::Release));
-        shared.busy.store(false, Ordering::Release);
+        let _ = serve(&mut client, debuggee.as_mut(), closing, || {
+            over.take().into_iter().for_each(|over| over())
+        });
+        // It has never come to a session.
+        over.into_iter().for_each(|over| over());
     }
 }
 

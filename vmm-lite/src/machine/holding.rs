@@ -157,5 +157,9 @@ impl Machine {
             // If it has ended meanwhile there is nothing to resume.
             drop(self.resume(by, self.all()));
         }
+        // It may have gone while it let only some run.
+        if self.run.free_all(self.all()) {
+            self.notify_all();
+        }
     }
 }

@@ -186,6 +186,15 @@ impl RunState {
         .is_some()
     }
 
+    /// Lets all vCPUs `all` of a running machine run, also those that were held; false if it does not run, or none was.
+    pub(crate) fn free_all(&self, all: VcpuSet) -> bool {
+        self.change(|inner| {
+            let held = inner.state == MachineState::Running && inner.free != all;
+            held.then(|| inner.free = all)
+        })
+        .is_some()
+    }
+
     /// Lets the vCPUs `free` of a machine run that stays paused, until [`Self::end_slice`] or something to stop for;
     /// false if it is not paused.
     pub(crate) fn begin_slice(&self, free: VcpuSet) -> bool {

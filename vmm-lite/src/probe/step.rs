@@ -88,9 +88,10 @@ impl Probes {
         if theirs { Actor::Gdb } else { Actor::User }
     }
 
-    /// The watchpoint that the last step has met, once.
+    /// The watchpoint that the last step has met, once. None if it was kept for later and nobody watches any more.
     pub(crate) fn take_watched(&mut self) -> Option<Watch> {
-        self.watched.take()
+        let watched = self.watched.take()?;
+        self.shared.breakpoints.is_watched(&watched).then_some(watched)
     }
 
     /// Ends the step that is open, if one is. True if the instruction led to a breakpoint, and that to the guest's

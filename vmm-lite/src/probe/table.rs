@@ -198,6 +198,11 @@ impl Breakpoints {
         self.lock().watches.get(&owner).cloned().unwrap_or_default()
     }
 
+    /// Whether anybody watches that.
+    pub(crate) fn is_watched(&self, watch: &Watch) -> bool {
+        self.lock().watches.values().flatten().any(|other| other == watch)
+    }
+
     /// Whether breakpoints wait for their page to be mapped.
     pub(super) fn has_pending(&self) -> bool {
         self.pending.load(Ordering::Relaxed) != 0

@@ -42,7 +42,7 @@ impl Linux {
     /// When it cannot be started.
     #[must_use]
     pub fn start(kernel: &Path, busybox: &Path, vcpus: u8, words: &str) -> Self {
-        const TIMEOUT: Duration = Duration::from_secs(180);
+        const TIMEOUT: Duration = Duration::from_secs(420);
         let files = tempfile::tempdir().unwrap_or_else(|e| panic!("a temporary directory: {e}"));
         let archive = files.path().join("initramfs.cpio");
         let program = files.path().join("shootdown");

@@ -1,5 +1,6 @@
-//! What the end-to-end tests share: skips that can be seen, runs of guests, and the vmscope program.
+//! What the end-to-end tests share: skips that can be seen, runs of guests, GDB, and the vmscope program.
 
+pub mod gdb;
 pub mod images;
 pub mod initramfs;
 pub mod linux;

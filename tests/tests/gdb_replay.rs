@@ -4,13 +4,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use trace_format::event::{Exit, ExitReason, Payload, Registers, Trap, TrapClass};
 use trace_format::header::{ImageFacts, Stretch};
 use trace_format::{Event, Header, Writer};
-use vmscope_tests::program;
-use vmscope_tests::skip::{kvm_or_skip, skip};
+use vmscope_tests::skip::kvm_or_skip;
+use vmscope_tests::{gdb, program};
 
 /// Where a made-up kernel has its code.
 const CODE: u64 = 0xffff_8000_0000_1000;
@@ -91,22 +91,8 @@ fn debug_at(trace: &Path, address: &str, commands: &[&str]) -> String {
         assert!(said.read_line(&mut line).unwrap() > 0, "it ended");
     }
     let target = line.split('\'').nth(1).unwrap().to_owned();
-    let mut gdb = Command::new("gdb");
-    gdb.args(["-nx", "-batch"]).env("DEBUGINFOD_URLS", "").stdin(Stdio::null());
-    // Each by itself: after an error in a script GDB would not go on.
-    for command in ["set pagination off", "set confirm off"].iter().chain(commands) {
-        gdb.args(["-ex", if *command == "@target" { &target } else { command }]);
-    }
-    let output = gdb.output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-fn gdb_or_skip(test: &str) -> bool {
-    let there = Command::new("gdb").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
-        skip(test, "no gdb");
-    }
-    there
+    let commands = commands.iter().map(|command| if *command == "@target" { &*target } else { *command });
+    gdb::batch(gdb::command(), commands)
 }
 
 /// The lines that `commands` marked with `printf "@..."`.
@@ -116,7 +102,7 @@ fn marked(output: &str) -> Vec<&str> {
 
 #[test]
 fn steps_and_breakpoints_go_both_ways() {
-    if !gdb_or_skip("steps_and_breakpoints_go_both_ways") {
+    if !gdb::or_skip("steps_and_breakpoints_go_both_ways") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -158,7 +144,7 @@ fn steps_and_breakpoints_go_both_ways() {
 
 #[test]
 fn what_is_not_known_is_unavailable() {
-    if !gdb_or_skip("what_is_not_known_is_unavailable") {
+    if !gdb::or_skip("what_is_not_known_is_unavailable") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -225,7 +211,7 @@ fn another_image_is_refused() {
 
 #[test]
 fn system_calls_are_caught_both_ways() {
-    if !gdb_or_skip("system_calls_are_caught_both_ways") {
+    if !gdb::or_skip("system_calls_are_caught_both_ways") {
         return;
     }
     let trace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../replays/trap-forwarding.vmt");
@@ -250,7 +236,7 @@ fn system_calls_are_caught_both_ways() {
 #[test]
 fn a_backtrace_goes_through_a_recorded_trap() {
     let test = "a_backtrace_goes_through_a_recorded_trap";
-    if !gdb_or_skip(test) || !kvm_or_skip(test) {
+    if !gdb::or_skip(test) || !kvm_or_skip(test) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

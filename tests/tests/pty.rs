@@ -3,14 +3,14 @@
 
 use std::io::{Read as _, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
-use vmscope_tests::skip::{kvm_or_skip, skip};
-use vmscope_tests::{images, program};
+use vmscope_tests::skip::kvm_or_skip;
+use vmscope_tests::{gdb, images, program};
 
 const ROWS: u16 = 40;
 const COLUMNS: u16 = 120;
@@ -235,9 +235,8 @@ struct Gdb(std::process::Child);
 
 impl Gdb {
     fn start() -> Self {
-        let mut gdb = Command::new("gdb");
-        gdb.args(["-nx", "-q", "-ex", "set pagination off", "-ex", "set confirm off"]);
-        gdb.args(["-ex", "set architecture i386:x86-64"]).env("DEBUGINFOD_URLS", "");
+        let mut gdb = gdb::command();
+        gdb.args(["-ex", "set architecture i386:x86-64"]);
         Self(gdb.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
@@ -251,14 +250,6 @@ impl Drop for Gdb {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-fn gdb_or_skip(test: &str) -> bool {
-    let there = Command::new("gdb").arg("--version").output().is_ok();
-    if !there {
-        skip(test, "no gdb");
-    }
-    there
 }
 
 /// The number of the event at which GDB is, as the header has it.
@@ -276,7 +267,7 @@ fn cursor(screen: &str) -> Option<u64> {
 
 #[test]
 fn gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along() {
-    if !gdb_or_skip("gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along") {
+    if !gdb::or_skip("gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along") {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -318,7 +309,7 @@ fn gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along() {
 #[test]
 fn gdb_beside_a_live_run_is_in_its_header() {
     let test = "gdb_beside_a_live_run_is_in_its_header";
-    if !kvm_or_skip(test) || !gdb_or_skip(test) {
+    if !kvm_or_skip(test) || !gdb::or_skip(test) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

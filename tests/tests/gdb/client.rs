@@ -3,13 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use vmscope_tests::program;
+use vmscope_tests::{gdb, program};
 
 /// What takes longer than this does not happen: only a test that fails waits for so long.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -34,9 +34,9 @@ impl Vmscope {
     /// The same, listening at `address`; `DIR` in it is a directory of its own.
     pub(crate) fn listen(name: &str, address: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let trace = directory.path().join("t.vmt");
         let image = directory.path().join(format!("{name}.elf"));
         std::fs::write(&image, vmm_lite::guests::find(name).unwrap().image).unwrap();
+        let trace = directory.path().join("t.vmt");
         let address = address.replace("DIR", &directory.path().to_string_lossy());
         let mut command =
             program::command(&["record", name, "--gdb", &address, "-o", &trace.to_string_lossy()]);
@@ -71,13 +71,10 @@ impl Vmscope {
 
     /// Runs GDB with the guest's symbols and these commands after it has connected. What it prints on both outputs.
     pub(crate) fn gdb(&self, commands: &[&str]) -> String {
-        let mut gdb = Gdb::command();
-        gdb.args(["-batch", "-ex", &format!("target remote {}", self.address)]).arg(&self.image);
-        gdb.args(commands.iter().flat_map(|command| ["-ex", command]));
-        let output =
-            gdb.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        said.concat()
+        let mut gdb = gdb::command();
+        gdb.arg(&self.image);
+        let connect = format!("target remote {}", self.address);
+        gdb::batch(gdb, [&*connect].into_iter().chain(commands.iter().copied()))
     }
 
     /// A connection without GDB.
@@ -164,27 +161,9 @@ pub(crate) struct Gdb {
 }
 
 impl Gdb {
-    fn command() -> Command {
-        let mut command = Command::new("gdb");
-        // Nothing of the user's, and no questions.
-        command.args([
-            "-nx",
-            "-nh",
-            "-q",
-            "-ex",
-            "set confirm off",
-            "-ex",
-            "set pagination off",
-            "-ex",
-            "set width 0",
-        ]);
-        command.stdin(Stdio::null());
-        command
-    }
-
     /// Connects to `vmscope`.
     pub(crate) fn attach(vmscope: &Vmscope) -> Self {
-        let mut command = Self::command();
+        let mut command = gdb::command();
         command.arg("--interpreter=mi3").arg(&vmscope.image);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

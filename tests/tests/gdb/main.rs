@@ -14,13 +14,10 @@ mod points;
 mod soak;
 
 use client::Vmscope;
-use vmscope_tests::skip::{kvm_or_skip, skip};
+use vmscope_tests::gdb;
+use vmscope_tests::skip::kvm_or_skip;
 
 /// Whether `test` can run here; prints a visible skip if not.
 fn gdb_or_skip(test: &str) -> bool {
-    let there = std::process::Command::new("gdb").arg("--version").output().is_ok();
-    if !there {
-        skip(test, "there is no gdb");
-    }
-    there && kvm_or_skip(test)
+    gdb::or_skip(test) && kvm_or_skip(test)
 }

@@ -132,10 +132,14 @@ fn serve_all(
         let mut over = Some(|| shared.busy.store(false, Ordering::Release));
         // A client that is gone is no error of ours.
         let _ = serve(&mut client, debuggee.as_mut(), closing, || {
-            over.take().into_iter().for_each(|over| over());
+            if let Some(over) = over.take() {
+                over();
+            }
         });
         // It has never come to a session.
-        over.into_iter().for_each(|over| over());
+        if let Some(over) = over {
+            over();
+        }
     }
 }
 

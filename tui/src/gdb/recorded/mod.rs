@@ -195,7 +195,10 @@ impl Debuggee for Recorded {
 
     fn attach(&mut self) -> Result<u8, Failure> {
         if let Some(event) = self.shared.ui() {
-            self.cursor = event.clamp(self.first, self.reader.len().saturating_sub(1).max(self.first));
+            // The event itself may be lost.
+            let before = self.reader.backward(event.saturating_add(1)).next();
+            let readable = before.transpose().map_err(|error| unreadable(&error))?;
+            self.cursor = readable.map_or(self.first, |(number, _)| number.max(self.first));
         }
         let vcpu = self.current()?.vcpu;
         self.shared.stopped_at(self.cursor);

@@ -78,8 +78,11 @@ impl Recorded {
 
     fn go_on(&mut self, moving: &mut Moving) -> Result<Option<Stop>, Failure> {
         let mut unknown = None;
+        // Numbers do not tell where the end is: the last events may be lost.
+        let mut events = 0;
         for found in self.reader.forward(moving.at.saturating_add(1)).take(AT_ONCE) {
             let (number, event) = found.map_err(|error| unreadable(&error))?;
+            events += 1;
             match moving.meets(&event, &mut self.wanted) {
                 Met::Nothing => moving.at = number,
                 Met::Stop(stop) => {
@@ -96,22 +99,25 @@ impl Recorded {
             // It is looked at again then.
             return self.look_up(number, trap, vcpu).map(|()| None);
         }
-        let last = self.reader.len().saturating_sub(1);
-        if moving.at < last {
+        if events == AT_ONCE {
             return Ok(None);
         }
-        self.cursor = last;
+        self.cursor = moving.at;
         Ok(Some(Stop { vcpu: None, cause: Cause::EndOfTrace(Direction::Forward) }))
     }
 
     fn go_back(&mut self, moving: &mut Moving) -> Result<Option<Stop>, Failure> {
         let mut unknown = None;
+        let mut events = 0;
+        let mut beginning_of_found = false;
         for found in self.reader.backward(moving.at).take(AT_ONCE) {
             let (number, event) = found.map_err(|error| unreadable(&error))?;
+            events += 1;
             if let Some(Found { time, stop, .. }) = &moving.found {
                 moving.at = number;
                 // It begins with the first event of its moment that tells where the vCPU was.
                 if event.time < *time {
+                    beginning_of_found = true;
                     break;
                 }
                 let same = Some(event.vcpu) == stop.vcpu && event.time == *time;
@@ -133,24 +139,16 @@ impl Recorded {
         if let Some((number, trap, vcpu)) = unknown {
             return self.look_up(number, trap, vcpu).map(|()| None);
         }
-        let beginning = moving.at == 0;
-        match moving.found.take() {
-            Some(found) if beginning || !self.may_begin_earlier(&found, moving.at) => {
-                self.cursor = found.number;
-                return Ok(Some(found.stop));
-            }
-            found => moving.found = found,
+        let beginning = events < AT_ONCE;
+        if let Some(found) = moving.found.take_if(|_| beginning || beginning_of_found) {
+            self.cursor = found.number;
+            return Ok(Some(found.stop));
         }
         if !beginning {
             return Ok(None);
         }
-        self.cursor = 0;
+        self.cursor = moving.at;
         Ok(Some(Stop { vcpu: None, cause: Cause::EndOfTrace(Direction::Backward) }))
-    }
-
-    /// Whether events before number `at` may be part of what was found.
-    fn may_begin_earlier(&mut self, found: &Found, at: u64) -> bool {
-        matches!(self.reader.event(at), Ok(Some(event)) if event.time >= found.time)
     }
 
     /// Finds out which system call of `vcpu` had this trap, which returns at event `number`.

@@ -12,6 +12,15 @@ const IMAGE: &[u8] = b"some code of the guest";
 
 /// Two vCPUs in turns: moments at 10, 20, ... with registers, each RIP its time.
 fn recorded(moments: u64) -> Recorded {
+    of_bytes(written(moments))
+}
+
+fn of_bytes(trace: Vec<u8>) -> Recorded {
+    let reader = Reader::from_bytes(trace).unwrap();
+    Recorded::new(reader, Some(Cow::Borrowed(IMAGE)), Cursor::default()).unwrap()
+}
+
+fn written(moments: u64) -> Vec<u8> {
     let constant = vec![Stretch { gva: 0x1000, offset: 5, length: 4 }];
     let image = Some(ImageFacts::of(IMAGE, constant));
     let header = Header { vcpus: 2, image, ..Header::default() };
@@ -28,8 +37,7 @@ fn recorded(moments: u64) -> Recorded {
             writer.flush().unwrap();
         }
     }
-    let reader = Reader::from_bytes(writer.finish().unwrap()).unwrap();
-    Recorded::new(reader, Some(Cow::Borrowed(IMAGE)), Cursor::default()).unwrap()
+    writer.finish().unwrap()
 }
 
 fn go(recorded: &mut Recorded, direction: Direction, motions: [Motion; 2]) -> Stop {
@@ -359,4 +367,37 @@ fn memory_that_events_tell_of_is_known_in_their_moment() {
 fn go_one(trace: &mut Recorded, direction: Direction) {
     trace.resume(direction, &[Motion::Step]).unwrap();
     while trace.poll() == Progress::Busy {}
+}
+
+/// Numbers of events are counted on over what is lost, so that they do not tell where the trace ends.
+#[test]
+fn a_trace_that_has_lost_its_ends_has_ends_all_the_same() {
+    const BLOCK: u8 = 2;
+    let mut trace = written(3000);
+    let frames: Vec<usize> = (0..trace.len()).filter(|at| trace[*at..].starts_with(b"\xf7VMF")).collect();
+    let ends: Vec<usize> =
+        frames.windows(2).filter(|two| trace[two[0] + 4] == BLOCK).map(|two| two[1]).collect();
+    let [first, .., last] = ends[..] else { panic!("{} blocks", ends.len()) };
+    for end in [first, last] {
+        trace[end - 1] ^= 1;
+    }
+    let mut trace = of_bytes(trace);
+    trace.attach().unwrap();
+    let begins = trace.cursor;
+    assert!(begins > 0 && rip(&mut trace, 1).is_some());
+    let all = [Motion::Continue, Motion::Continue];
+    let end = |direction| Stop { vcpu: None, cause: Cause::EndOfTrace(direction) };
+    assert_eq!(go(&mut trace, Direction::Forward, all.clone()), end(Direction::Forward));
+    let ends = trace.cursor;
+    assert!(begins < ends && ends + 1 < trace.reader.len(), "{begins} to {ends}");
+    assert!(rip(&mut trace, 0).is_some());
+    assert_eq!(go(&mut trace, Direction::Backward, all), end(Direction::Backward));
+    assert_eq!(trace.cursor, begins);
+    // The UI's cursor may be at an event that is lost.
+    trace.shared.set_ui(u64::MAX);
+    trace.attach().unwrap();
+    assert_eq!(trace.cursor, ends);
+    trace.shared.set_ui(0);
+    trace.attach().unwrap();
+    assert_eq!(trace.cursor, begins);
 }

@@ -349,6 +349,32 @@ fn a_filter_sees_a_vcpu_fall_asleep() {
     finish(started, &control, &stops);
 }
 
+/// vCPUs meet what is waited for in the same moment: one stops the guest, and the others' turn comes next, though GDB
+/// takes away what it waits for at each stop.
+#[test]
+fn every_event_that_is_waited_for_is_told() {
+    if !kvm_or_skip("every_event_that_is_waited_for_is_told") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 4).append("rounds=20"));
+    let mut told = 0;
+    loop {
+        wait_for(&control, "kind == trap and trap.vector == 0x40");
+        let cause = go(&control, &stops);
+        if !matches!(cause, StopCause::Matched { .. }) {
+            assert!(matches!(cause, StopCause::Ending { .. }), "{cause:?}");
+            break;
+        }
+        told += 1;
+        control.stop_at_events(None, None).unwrap();
+    }
+    control.resume(GDB).unwrap();
+    let run = started.finish();
+    run.assert_well();
+    assert!(told > 0);
+    assert_eq!(told, run.traps(0x40));
+}
+
 #[test]
 fn core_system_calls_are_caught() {
     if !kvm_or_skip("core_system_calls_are_caught") {

@@ -174,15 +174,16 @@ impl Lane {
         self.tripwire.as_ref().is_some_and(|wire| wire.has_met())
     }
 
-    /// What was met, once.
-    pub(crate) fn take_met(&mut self) -> Option<Met> {
-        self.tripwire.as_mut()?.take()
+    /// What was met, until [`Self::forget_met`]. To be asked when the vCPU is to go on: what nobody waits for any more
+    /// is forgotten then.
+    pub(crate) fn met(&mut self) -> Option<Met> {
+        self.tripwire.as_mut()?.met()
     }
 
-    /// Puts back what was taken and could not be reported.
-    pub(crate) fn keep_met(&mut self, met: Met) {
+    /// What was met has been told.
+    pub(crate) fn forget_met(&mut self) {
         if let Some(wire) = &mut self.tripwire {
-            wire.keep(met);
+            wire.forget_met();
         }
     }
 

@@ -44,7 +44,8 @@ pub(crate) enum Met {
 pub(crate) struct Tripwire {
     wanted: Wanted,
     header: Arc<Header>,
-    met: Option<Met>,
+    /// What was met first and has not been told, and the event.
+    met: Option<(Met, Event)>,
     /// The traps that are system calls which were caught, and their numbers.
     open: ArrayVec<(u64, u64), OPEN>,
 }
@@ -69,32 +70,52 @@ impl Tripwire {
         Box::new(Self { wanted, header, met: None, open: ArrayVec::new() })
     }
 
-    /// The one that follows `before`, whose system calls may still return: debuggers take away what they wait for at
-    /// each stop. None if there is nothing to look for.
+    /// The one that follows `before`. Debuggers take away what they wait for at each stop, and set it again before they
+    /// go on: system calls may still return, and what was met while another vCPU stopped the guest has not been told.
+    /// None if there is nothing to look for.
     pub(super) fn after(mut self: Box<Self>, before: Option<Box<Self>>) -> Option<Box<Self>> {
         if let Some(before) = before {
-            self.open = before.open;
+            (self.open, self.met) = (before.open, before.met);
         }
-        (!self.wanted.is_nothing() || !self.open.is_empty()).then_some(self)
+        let idle = self.wanted.is_nothing() && self.open.is_empty() && self.met.is_none();
+        (!idle).then_some(self)
     }
 
-    /// Looks at an event. What is met first stays until it is taken.
+    /// Looks at an event. What is met first stays until it is told.
     pub(super) fn look(&mut self, event: &Event) {
         let met = self.syscall(&event.payload).or_else(|| self.event(event));
-        self.met = self.met.or(met);
+        if let Some(met) = met
+            && !self.has_met()
+        {
+            self.met = Some((met, event.clone()));
+        }
     }
 
+    /// Whether something was met that is still waited for.
     pub(super) fn has_met(&self) -> bool {
-        self.met.is_some()
+        self.met.as_ref().is_some_and(|(met, event)| self.wants(*met, event))
     }
 
-    pub(super) fn take(&mut self) -> Option<Met> {
-        self.met.take()
+    /// What was met, now that the vCPU is about to go on: what is waited for no more is forgotten.
+    pub(super) fn met(&mut self) -> Option<Met> {
+        if !self.has_met() {
+            self.met = None;
+        }
+        self.met.as_ref().map(|(met, _)| *met)
     }
 
-    /// Puts back what could not be reported.
-    pub(super) fn keep(&mut self, met: Met) {
-        self.met = self.met.or(Some(met));
+    /// What was met has been told.
+    pub(super) fn forget_met(&mut self) {
+        self.met = None;
+    }
+
+    fn wants(&self, met: Met, event: &Event) -> bool {
+        match met {
+            Met::Event(_) => self.event(event).is_some(),
+            Met::SyscallEntry(number) | Met::SyscallReturn(number) => {
+                self.wanted.syscalls.as_ref().is_some_and(|wanted| wanted.contains(number))
+            }
+        }
     }
 
     fn event(&self, event: &Event) -> Option<Met> {
@@ -142,7 +163,13 @@ mod tests {
 
     fn met(wire: &mut Tripwire, payload: Payload) -> Option<Met> {
         wire.look(&Event { time: 1, vcpu: 2, payload });
-        wire.take()
+        told(wire)
+    }
+
+    fn told(wire: &mut Tripwire) -> Option<Met> {
+        let met = wire.met();
+        wire.forget_met();
+        met
     }
 
     fn syscall(id: u64, number: u64) -> Payload {
@@ -185,11 +212,36 @@ mod tests {
         wire.look(&Event { time: 1, vcpu: 2, payload: halted() });
         wire.look(&Event { time: 2, vcpu: 2, payload: back(1) });
         assert!(wire.has_met());
-        assert_eq!((wire.take(), wire.take()), (Some(Met::Event(Kind::State)), None), "the first counts");
+        assert_eq!(wire.met(), Some(Met::Event(Kind::State)), "the first counts");
+        assert_eq!((told(&mut wire), told(&mut wire)), (Some(Met::Event(Kind::State)), None));
         wire.look(&Event { time: 1, vcpu: 1, payload: halted() });
         assert!(!wire.has_met());
-        wire.keep(Met::Event(Kind::Exit));
-        assert_eq!(wire.take(), Some(Met::Event(Kind::Exit)));
+    }
+
+    /// Another vCPU has been faster to stop the guest, and the debugger takes away what it waits for and sets it again.
+    #[test]
+    fn what_could_not_be_told_is_told_next_if_it_is_still_waited_for() {
+        let filter = Some("vcpu == 2");
+        let waiting = |filter| {
+            let mut first = wire(filter, Some(Syscalls::All));
+            let payload = if filter.is_some() { Payload::State(VcpuState::Halted) } else { syscall(7, 28) };
+            first.look(&Event { time: 1, vcpu: 2, payload });
+            let between = wire(None, None).after(Some(first)).unwrap();
+            assert!(!between.has_met(), "nobody waits at the moment");
+            between
+        };
+        let mut again = wire(filter, None).after(Some(waiting(filter))).unwrap();
+        assert_eq!((told(&mut again), told(&mut again)), (Some(Met::Event(Kind::State)), None));
+        let mut again = wire(None, Some(Syscalls::Numbers(vec![28]))).after(Some(waiting(None))).unwrap();
+        assert_eq!((told(&mut again), told(&mut again)), (Some(Met::SyscallEntry(28)), None));
+        let mut other = wire(Some("vcpu == 1"), None).after(Some(waiting(filter))).unwrap();
+        assert_eq!(other.met(), None, "nobody waits for it any more");
+        let mut other = wire(filter, None).after(Some(other)).unwrap();
+        assert_eq!(other.met(), None, "and the vCPU has gone on since");
+        assert_eq!(met(&mut other, Payload::State(VcpuState::Halted)), Some(Met::Event(Kind::State)));
+        let mut other = wire(Some("vcpu == 1"), None).after(Some(waiting(filter))).unwrap();
+        other.look(&Event { time: 3, vcpu: 1, payload: back(1) });
+        assert_eq!(other.met(), Some(Met::Event(Kind::TrapReturn)), "what is waited for takes its place");
     }
 
     #[test]

@@ -376,13 +376,12 @@ impl VcpuThread {
 
     /// Stops everything if an event has been recorded that somebody waits for.
     fn stops_for_what_was_met(&mut self) -> bool {
-        let Some(met) = self.lane.take_met() else { return false };
-        let reported = self.report(Actor::Gdb, Debugger::Matched { by: Actor::Gdb }, cause_of(met));
-        self.close_exit();
-        if !reported {
-            // Something else was first; this is reported when the guest goes on.
-            self.lane.keep_met(met);
+        let Some(met) = self.lane.met() else { return false };
+        // If something else was first this is reported when the guest goes on.
+        if self.report(Actor::Gdb, Debugger::Matched { by: Actor::Gdb }, cause_of(met)) {
+            self.lane.forget_met();
         }
+        self.close_exit();
         true
     }
 

@@ -90,8 +90,10 @@ impl VcpuThread {
             watched = Some((address, access));
         }
         self.close_exit();
-        let met = self.lane.take_met().map(cause_of);
+        // One stop for a step: what was met beside a watchpoint is told when the vCPU is to go on.
+        let met = if watched.is_none() { self.lane.met().map(cause_of) } else { None };
         if met.is_some() {
+            self.lane.forget_met();
             self.record(Payload::Debugger(Debugger::Matched { by }));
             self.close_exit();
         }

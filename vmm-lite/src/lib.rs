@@ -24,6 +24,7 @@ mod kvm;
 mod machine;
 pub mod memory;
 pub mod msr;
+mod names;
 mod pagemap;
 mod probe;
 mod recorder;

@@ -125,9 +125,8 @@ impl Control {
             return Err(Error::WrongState { operation: "wait for events", state: "is not recorded" });
         }
         let wanted = Wanted { filter, syscalls };
-        let header = self.machine.header();
         (0..self.machine.vcpus.len() as u8).try_for_each(|number| {
-            let tripwire = Tripwire::new(wanted.clone(), Arc::clone(&header));
+            let tripwire = Tripwire::new(wanted.clone(), Arc::clone(&self.machine.names));
             self.on(number, move |thread| thread.set_tripwire(tripwire))
         })
     }

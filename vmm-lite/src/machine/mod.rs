@@ -38,6 +38,7 @@ use crate::irq::Lapic;
 use crate::kernel_ipis;
 use crate::kvm::Kick;
 use crate::memory::Memory;
+use crate::names::Names;
 use crate::probe;
 use crate::recorder::{Clock, Flusher, Lane};
 use crate::vcpu::{Activity, Console, LocalApic, Request};
@@ -50,8 +51,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A running guest, seen from all of its threads.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    /// What the trace says of the run before its first event.
-    header: Mutex<Header>,
+    /// What the trace says of the run before its first event, and where its symbols are now.
+    pub(crate) names: Arc<Names>,
     pub(crate) memory: Memory,
     /// What it began with, and begins with anew.
     pub(crate) beginning: Beginning,
@@ -191,7 +192,7 @@ impl Machine {
             timeout_ns,
         } = parts;
         Self {
-            header: Mutex::new(header),
+            names: Names::new(header),
             memory,
             beginning,
             life: AtomicU64::new(0),
@@ -217,19 +218,14 @@ impl Machine {
         }
     }
 
-    /// What the trace says of the run.
-    pub(crate) fn header(&self) -> Arc<Header> {
-        Arc::new(lock(&self.header).clone())
-    }
-
     /// What the guest calls the code or data at gva `address`, for people.
     pub(crate) fn name_of(&self, address: u64) -> Option<String> {
-        lock(&self.header).symbolize(address).map(|(name, offset)| format!("{name}+{offset:#x}"))
+        self.names.header().symbolize(address).map(|(name, offset)| format!("{name}+{offset:#x}"))
     }
 
     /// What a write of `lstar` into `IA32_LSTAR` tells of where the guest's kernel runs, if it is new.
     pub(crate) fn slide_by(&self, lstar: u64) -> Option<Slide> {
-        slide::find(&mut lock(&self.header), lstar)
+        self.names.slide(|header| slide::find(header, lstar))
     }
 
     /// Records something that no vCPU did.

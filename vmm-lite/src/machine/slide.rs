@@ -10,17 +10,14 @@ const SYSTEM_CALL_ENTRY: &str = "entry_SYSCALL_64";
 const ALIGN: u64 = 2 << 20;
 const MOST: u64 = 1 << 30;
 
-/// The slide that the guest's write of `lstar` shows; the header's symbols follow it. `None` if it is the one that is
-/// known, or the guest is no kernel that is linked and moved as Linux is.
-pub(super) fn find(header: &mut Header, lstar: u64) -> Option<Slide> {
+/// The slide that the guest's write of `lstar` shows. `None` if it is the one that is known, or the guest is no kernel
+/// that is linked and moved as Linux is.
+pub(super) fn find(header: &Header, lstar: u64) -> Option<Slide> {
     let known = header.symbols.slide();
     let linked = header.symbols.address_of(SYSTEM_CALL_ENTRY)?.checked_sub(known)?;
     let slide = lstar.checked_sub(linked)?;
     let moved = linked >= KERNEL_BASE && slide.is_multiple_of(ALIGN) && slide < MOST;
-    (moved && slide != known).then(|| {
-        header.symbols.set_slide(slide);
-        Slide { slide }
-    })
+    (moved && slide != known).then_some(Slide { slide })
 }
 
 #[cfg(test)]
@@ -28,19 +25,21 @@ mod tests {
     use trace_format::header::Symbol;
 
     use super::*;
+    use crate::names::Names;
 
     #[test]
     fn the_entry_tells_how_far() {
         let entry = Symbol { address: KERNEL_BASE + 0x120_0080, size: 0, name: SYSTEM_CALL_ENTRY.to_owned() };
-        let mut header = Header { symbols: vec![entry].into(), ..Header::default() };
-        assert_eq!(find(&mut header, KERNEL_BASE + 0x120_0080), None, "not moved");
-        assert_eq!(find(&mut header, KERNEL_BASE + 0x120_0080 + (1 << 12)), None, "another entry");
-        assert_eq!(find(&mut header, 0), None);
-        assert_eq!(find(&mut header, u64::MAX), None);
+        let names = Names::new(Header { symbols: vec![entry].into(), ..Header::default() });
+        let find = |lstar| names.slide(|header| find(header, lstar));
+        assert_eq!(find(KERNEL_BASE + 0x120_0080), None, "not moved");
+        assert_eq!(find(KERNEL_BASE + 0x120_0080 + (1 << 12)), None, "another entry");
+        assert_eq!(find(0), None);
+        assert_eq!(find(u64::MAX), None);
         let moved = KERNEL_BASE + 0x120_0080 + (34 << 20);
-        assert_eq!(find(&mut header, moved), Some(Slide { slide: 34 << 20 }));
-        assert_eq!(find(&mut header, moved), None, "each vCPU writes it");
-        assert_eq!(header.symbolize(moved + 5), Some((SYSTEM_CALL_ENTRY, 5)));
-        assert_eq!(find(&mut Header::default(), moved), None);
+        assert_eq!(find(moved), Some(Slide { slide: 34 << 20 }));
+        assert_eq!(find(moved), None, "each vCPU writes it");
+        assert_eq!(names.header().symbolize(moved + 5), Some((SYSTEM_CALL_ENTRY, 5)));
+        assert_eq!(super::find(&Header::default(), moved), None);
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use trace_format::Event;
 use trace_format::event::{Kind, Payload, VECTOR_SYSCALL};
 use trace_format::filter::{Filter, Subject};
-use trace_format::{Event, Header};
+
+use crate::names::{Names, Seen};
 
 /// How many system calls that were caught may not have returned yet, before the first is forgotten.
 const OPEN: usize = 64;
@@ -43,7 +45,7 @@ pub(crate) enum Met {
 #[derive(Debug)]
 pub(crate) struct Tripwire {
     wanted: Wanted,
-    header: Arc<Header>,
+    names: Seen,
     /// What was met first and has not been told, and the event.
     met: Option<(Met, Event)>,
     /// The traps that are system calls which were caught, and their numbers.
@@ -66,8 +68,8 @@ impl Syscalls {
 }
 
 impl Tripwire {
-    pub(crate) fn new(wanted: Wanted, header: Arc<Header>) -> Box<Self> {
-        Box::new(Self { wanted, header, met: None, open: ArrayVec::new() })
+    pub(crate) fn new(wanted: Wanted, names: Arc<Names>) -> Box<Self> {
+        Box::new(Self { wanted, names: Seen::of(names), met: None, open: ArrayVec::new() })
     }
 
     /// The one that follows `before`. Debuggers take away what they wait for at each stop, and set it again before they
@@ -83,6 +85,7 @@ impl Tripwire {
 
     /// Looks at an event. What is met first stays until it is told.
     pub(super) fn look(&mut self, event: &Event) {
+        self.names.look_again();
         let met = self.syscall(&event.payload).or_else(|| self.event(event));
         if let Some(met) = met
             && !self.has_met()
@@ -124,7 +127,7 @@ impl Tripwire {
         if kind == Kind::Debugger {
             return None;
         }
-        let subject = Subject { number: 0, event, header: &self.header };
+        let subject = Subject { number: 0, event, header: self.names.header() };
         let matches = self.wanted.filter.as_ref()?.matches(&subject);
         matches.then_some(Met::Event(kind))
     }
@@ -152,13 +155,24 @@ impl Tripwire {
 
 #[cfg(test)]
 mod tests {
-    use trace_format::event::{Actor, Debugger, Trap, TrapClass, TrapReturn, VcpuState};
+    use trace_format::Header;
+    use trace_format::event::{Actor, Debugger, KERNEL_BASE, Slide, Trap, TrapClass, TrapReturn, VcpuState};
+    use trace_format::header::Symbol;
 
     use super::*;
 
     fn wire(filter: Option<&str>, syscalls: Option<Syscalls>) -> Box<Tripwire> {
+        wire_with(Header::default(), filter, syscalls).1
+    }
+
+    fn wire_with(
+        header: Header,
+        filter: Option<&str>,
+        syscalls: Option<Syscalls>,
+    ) -> (Arc<Names>, Box<Tripwire>) {
         let filter = filter.map(|text| Filter::parse(text).unwrap());
-        Tripwire::new(Wanted { filter, syscalls }, Arc::default())
+        let names = Names::new(header);
+        (Arc::clone(&names), Tripwire::new(Wanted { filter, syscalls }, names))
     }
 
     fn met(wire: &mut Tripwire, payload: Payload) -> Option<Met> {
@@ -242,6 +256,23 @@ mod tests {
         let mut other = wire(Some("vcpu == 1"), None).after(Some(waiting(filter))).unwrap();
         other.look(&Event { time: 3, vcpu: 1, payload: back(1) });
         assert_eq!(other.met(), Some(Met::Event(Kind::TrapReturn)), "what is waited for takes its place");
+    }
+
+    /// Linux moves while it boots, and who waits for one of its functions may have said so before.
+    #[test]
+    fn a_function_that_is_waited_for_is_where_the_kernel_has_moved_it() {
+        let symbol = Symbol { address: KERNEL_BASE, size: 16, name: "do_madvise".to_owned() };
+        let header = Header { symbols: vec![symbol].into(), ..Header::default() };
+        let (names, mut wire) = wire_with(header, Some("trap.handler.symbol == do_madvise"), None);
+        let moved = KERNEL_BASE + (34 << 20);
+        let at = |handler| {
+            let Payload::Trap(trap) = syscall(1, 28) else { unreachable!() };
+            Payload::Trap(Trap { handler, ..trap })
+        };
+        assert_eq!(met(&mut wire, at(moved)), None);
+        names.slide(|_| Some(Slide { slide: 34 << 20 }));
+        assert_eq!(met(&mut wire, at(moved)), Some(Met::Event(Kind::Trap)));
+        assert_eq!(met(&mut wire, at(KERNEL_BASE)), None);
     }
 
     #[test]

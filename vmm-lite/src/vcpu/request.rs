@@ -90,8 +90,10 @@ impl VcpuThread {
             watched = Some((address, access));
         }
         self.close_exit();
-        // One stop for a step: what was met beside a watchpoint is told when the vCPU is to go on.
-        let met = if watched.is_none() { self.lane.met().map(cause_of) } else { None };
+        // One stop for a step, and for who waits: what was met beside a watchpoint, or in a user's step, is told when the
+        // vCPU is to go on.
+        let tells = watched.is_none() && by == Actor::Gdb;
+        let met = if tells { self.lane.met().map(cause_of) } else { None };
         if met.is_some() {
             self.lane.forget_met();
             self.record(Payload::Debugger(Debugger::Matched { by }));

@@ -410,6 +410,28 @@ fn core_a_register_takes_over_from_an_instruction() {
 }
 
 #[test]
+fn core_breakpoints_of_both_kinds_at_one_address() {
+    if !kvm_or_skip("core_breakpoints_of_both_kinds_at_one_address") {
+        return;
+    }
+    let (started, control, stops) = attached(Guest::new("tlb-shootdown", 2).append("rounds=20"));
+    let address = symbol(&header(&started), "on_shootdown");
+    let [software, hardware] = [PointKind::Breakpoint, PointKind::HardwareBreakpoint]
+        .map(|kind| Point { kind, ..Point::breakpoint(address) });
+    // Where breakpoint instructions bounce there has to be a handler for them.
+    control.insert(GDB, 0, &hardware).unwrap();
+    assert_eq!(go(&control, &stops), StopCause::Breakpoint { address });
+    for (first, second) in [(software, hardware), (hardware, software)] {
+        control.insert(GDB, 0, &first).unwrap();
+        control.insert(GDB, 0, &second).unwrap();
+        control.remove(GDB, 0, &first).unwrap();
+        assert_eq!(go(&control, &stops), StopCause::Breakpoint { address }, "{second:?} is still there");
+        control.remove(GDB, 0, &second).unwrap();
+    }
+    finish(started, &control, &stops);
+}
+
+#[test]
 fn core_a_step_that_is_the_guests_last_says_so() {
     if !kvm_or_skip("core_a_step_that_is_the_guests_last_says_so") {
         return;

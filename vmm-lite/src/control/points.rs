@@ -52,9 +52,9 @@ impl Control {
     /// waits until it is.
     ///
     /// # Errors
-    /// When there is no such vCPU, the run has ended, or this host has no means to stop there.
+    /// When there is no such vCPU, the run has ended, or this host has no means to stop there and everywhere else where
+    /// somebody waits; nothing has changed then.
     pub fn insert(&self, by: Actor, vcpu: u8, point: &Point) -> Result<Placed> {
-        let owner = Owner::of(by);
         let roles = match point.kind {
             PointKind::Breakpoint | PointKind::HardwareBreakpoint => Roles {
                 stops: Stops::of(by, point.address_space.map_or(Scope::Everywhere, Scope::of)),
@@ -63,14 +63,10 @@ impl Control {
             },
             PointKind::Watchpoint(access) => {
                 let watch = Watch { address: point.address, len: point.len, access };
-                return self.watch(owner, vcpu, watch);
+                return self.watch(Owner::of(by), vcpu, watch);
             }
         };
-        let possible = self.change_breakpoints(owner, vcpu, |wanted| {
-            wanted.insert(point.address, roles);
-        })?;
-        if !possible {
-            self.remove(by, vcpu, point)?;
+        if !self.add(owner_of(by, point.kind), vcpu, point.address, roles)? {
             return Err(Error::HostCannot {
                 operation: "set one more breakpoint",
                 why: match point.kind {
@@ -88,22 +84,21 @@ impl Control {
         Ok(if pending { Placed::WhenMapped } else { Placed::Now })
     }
 
-    /// Takes a point away that `by` has set; there need not be one.
+    /// Takes a point away that `by` has set; there need not be one, and one of another kind at the same address stays.
     ///
     /// # Errors
     /// When there is no such vCPU, or the run has ended.
     pub fn remove(&self, by: Actor, vcpu: u8, point: &Point) -> Result<()> {
-        let owner = Owner::of(by);
         match point.kind {
             PointKind::Breakpoint | PointKind::HardwareBreakpoint => {
-                // What is left has not become impossible by this.
-                let _possible = self.change_breakpoints(owner, vcpu, |wanted| {
+                self.take_away(owner_of(by, point.kind), vcpu, |wanted| {
                     wanted.remove(&point.address);
                 })?;
             }
             PointKind::Watchpoint(access) => {
                 let gone = Watch { address: point.address, len: point.len, access };
-                let _possible = self.change_watches(owner, vcpu, |watches| {
+                // What is left has not become impossible by this.
+                let _possible = self.change_watches(Owner::of(by), vcpu, |watches| {
                     if let Some(at) = watches.iter().position(|watch| *watch == gone) {
                         watches.remove(at);
                     }
@@ -125,24 +120,23 @@ impl Control {
             return Err(Error::WrongState { operation: "wait for events", state: "is not recorded" });
         }
         let wanted = Wanted { filter, syscalls };
-        (0..self.machine.vcpus.len() as u8).try_for_each(|number| {
+        all((0..self.machine.vcpus.len() as u8).map(|number| {
             let tripwire = Tripwire::new(wanted.clone(), Arc::clone(&self.machine.names));
             self.on(number, move |thread| thread.set_tripwire(tripwire))
-        })
+        }))
     }
 
     /// Takes every point away that `by` has set.
     ///
     /// # Errors
-    /// When the run has ended.
+    /// When the run has ended, or KVM refuses to forget one; the others are gone then.
     pub fn remove_all(&self, by: Actor) -> Result<()> {
-        let owner = Owner::of(by);
-        let _possible = self.change_breakpoints(owner, 0, BTreeMap::clear)?;
-        let _possible = self.change_watches(owner, 0, Vec::clear)?;
-        if by == Actor::Gdb && self.machine.flusher.is_some() {
-            self.stop_at_events(None, None)?;
-        }
-        Ok(())
+        let kinds = [PointKind::Breakpoint, PointKind::HardwareBreakpoint];
+        let breakpoints = kinds.map(|kind| self.take_away(owner_of(by, kind), 0, BTreeMap::clear));
+        let watchpoints = self.change_watches(Owner::of(by), 0, Vec::clear).map(drop);
+        let waits = by == Actor::Gdb && self.machine.flusher.is_some();
+        let events = if waits { self.stop_at_events(None, None) } else { Ok(()) };
+        all(breakpoints.into_iter().chain([watchpoints, events]))
     }
 
     /// Stops the guest whenever a vCPU is about to execute the instruction at `gva`, translated by `vcpu`'s tables.
@@ -168,7 +162,10 @@ impl Control {
     /// Every breakpoint that the user has added, gva.
     #[must_use]
     pub fn breakpoints(&self) -> Vec<u64> {
-        self.machine.probes.breakpoints.wanted_by(Owner::User).into_keys().collect()
+        let breakpoints = &self.machine.probes.breakpoints;
+        let mut wanted = breakpoints.wanted_by(Owner::User);
+        wanted.extend(breakpoints.wanted_by(Owner::UserInRegisters));
+        wanted.into_keys().collect()
     }
 
     fn watch(&self, owner: Owner, vcpu: u8, watch: Watch) -> Result<Placed> {
@@ -186,26 +183,38 @@ impl Control {
         })
     }
 
-    /// Changes what `owner` has set. False if this host has no means to stop at one of those.
-    fn change_breakpoints(
+    /// Adds a breakpoint to what `owner` has set. False, and nothing changed, if this host has no means.
+    fn add(&self, owner: Owner, vcpu: u8, gva: u64, roles: Roles) -> Result<bool> {
+        let shared = &self.machine.probes;
+        let paging = shared.paging(&self.registers(vcpu)?.system);
+        let mut wanted = shared.breakpoints.wanted_by(owner);
+        if wanted.insert(gva, roles) == Some(roles) {
+            return Ok(true);
+        }
+        self.expect_breakpoints()?;
+        let possible = shared.breakpoints.want_all(owner, wanted, &self.machine.memory, &paging);
+        self.tell_of_breakpoints()?;
+        Ok(possible)
+    }
+
+    /// Takes away some of what `owner` has set.
+    fn take_away(
         &self,
         owner: Owner,
         vcpu: u8,
         change: impl FnOnce(&mut BTreeMap<u64, Roles>),
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let shared = &self.machine.probes;
         let paging = shared.paging(&self.registers(vcpu)?.system);
         let before = shared.breakpoints.wanted_by(owner);
         let mut wanted = before.clone();
         change(&mut wanted);
         if wanted == before {
-            return Ok(true);
+            return Ok(());
         }
-        self.expect_breakpoints()?;
-        let gvas: Vec<u64> = wanted.keys().copied().collect();
-        let nowhere = shared.breakpoints.want(owner, wanted, &self.machine.memory, &paging);
-        self.tell_of_breakpoints()?;
-        Ok(gvas.iter().all(|gva| !nowhere.contains(gva)))
+        // What is left has not become impossible by this.
+        drop(shared.breakpoints.want(owner, wanted, &self.machine.memory, &paging));
+        self.tell_of_breakpoints()
     }
 
     /// Changes what `owner` watches. False, and nothing changed, if this host cannot.
@@ -232,9 +241,22 @@ impl Control {
 
     /// Has every vCPU tell KVM of the breakpoints that there are now, or that there are none any more.
     pub(super) fn tell_of_breakpoints(&self) -> Result<()> {
-        (0..self.machine.vcpus.len() as u8)
-            .try_for_each(|number| self.on(number, VcpuThread::update_debug)?)
+        let vcpus = 0..self.machine.vcpus.len() as u8;
+        all(vcpus.map(|number| self.on(number, VcpuThread::update_debug).flatten()))
     }
+}
+
+/// Whose breakpoints of this kind are.
+const fn owner_of(by: Actor, kind: PointKind) -> Owner {
+    match kind {
+        PointKind::HardwareBreakpoint => Owner::in_registers(by),
+        PointKind::Breakpoint | PointKind::Watchpoint(_) => Owner::of(by),
+    }
+}
+
+/// Does all of it, whatever fails; the first failure.
+fn all(done: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    done.into_iter().fold(Ok(()), Result::and)
 }
 
 impl Point {
@@ -248,5 +270,22 @@ impl Point {
     #[must_use]
     pub const fn watch(address: u64, len: u64, access: WatchAccess) -> Self {
         Self { kind: PointKind::Watchpoint(access), address, len, address_space: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn what_fails_keeps_nothing_else_from_being_done() {
+        let mut tried = Vec::new();
+        let outcome = all((0..4).map(|vcpu| {
+            tried.push(vcpu);
+            if vcpu % 2 == 1 { Err(Error::NoSuchVcpu { vcpu, count: 0 }) } else { Ok(()) }
+        }));
+        assert!(matches!(outcome, Err(Error::NoSuchVcpu { vcpu: 1, .. })), "the first is told");
+        assert_eq!(tried, [0, 1, 2, 3]);
     }
 }

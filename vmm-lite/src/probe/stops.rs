@@ -44,8 +44,8 @@ impl Stops {
     }
 
     pub(super) fn merge(&mut self, other: Self) {
-        self.user = self.user.or(other.user);
-        self.gdb = self.gdb.or(other.gdb);
+        self.user = either(self.user, other.user);
+        self.gdb = either(self.gdb, other.gdb);
     }
 
     pub(super) const fn is_none(self) -> bool {
@@ -68,6 +68,14 @@ impl Stops {
     }
 }
 
+/// Where one of two breakpoints counts at least.
+fn either(one: Option<Scope>, other: Option<Scope>) -> Option<Scope> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(Scope::Everywhere),
+        _ => one.or(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +93,14 @@ mod tests {
         assert_eq!((stops.at(0x5000), stops.at(0x6000)), (Some(Actor::Gdb), Some(Actor::User)));
         assert_eq!(stops.tables(), None);
         assert!(Stops::default().is_none() && !stops.is_none());
+    }
+
+    #[test]
+    fn two_breakpoints_of_one_at_an_address_both_count() {
+        let [first, second] = [0x5000, 0x6000].map(|cr3| Stops::of(Actor::Gdb, Scope::of(cr3)));
+        for (mut stops, other) in [(first, second), (second, Stops::of(Actor::Gdb, Scope::Everywhere))] {
+            stops.merge(other);
+            assert_eq!((stops.at(0x5000), stops.at(0x6000)), (Some(Actor::Gdb), Some(Actor::Gdb)));
+        }
     }
 }

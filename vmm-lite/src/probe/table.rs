@@ -87,20 +87,31 @@ impl Table {
     }
 }
 
-/// Who wants breakpoints: each vCPU for its own handlers, and those who control the guest.
+/// Who wants breakpoints: each vCPU for its own handlers, and those who control the guest. What they want by any means
+/// and what must be in a breakpoint register are two things, which may be at one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Vcpu(u8),
     User,
+    UserInRegisters,
     Gdb,
+    GdbInRegisters,
 }
 
 impl Owner {
-    /// GDB, or any other who controls the guest.
+    /// GDB, or any other who controls the guest: by any means, and watchpoints.
     pub(crate) const fn of(actor: Actor) -> Self {
         match actor {
             Actor::Gdb => Self::Gdb,
             _ => Self::User,
+        }
+    }
+
+    /// The same in breakpoint registers only.
+    pub(crate) const fn in_registers(actor: Actor) -> Self {
+        match actor {
+            Actor::Gdb => Self::GdbInRegisters,
+            _ => Self::UserInRegisters,
         }
     }
 }
@@ -125,6 +136,8 @@ struct Inner {
     handlers: BTreeMap<u8, u64>,
     /// Breakpoints that are not in guest memory while vCPUs step over them, gpa: one a vCPU at most.
     taken_out: Vec<u64>,
+    /// Where somebody waits for the guest and this host has no means to stop it any more, gva.
+    lost: BTreeSet<u64>,
 }
 
 impl Breakpoints {
@@ -174,6 +187,28 @@ impl Breakpoints {
         let mut inner = self.lock();
         inner.wanted.insert(owner, wanted);
         self.place(&mut inner, owner, memory, paging)
+    }
+
+    /// The same, if the guest can be stopped at all of it, and still wherever it could before; otherwise nothing has
+    /// changed, and it returns false.
+    pub(crate) fn want_all(
+        &self,
+        owner: Owner,
+        wanted: BTreeMap<u64, Roles>,
+        memory: &Memory,
+        paging: &Paging,
+    ) -> bool {
+        let mut inner = self.lock();
+        let lost = inner.lost.clone();
+        let before = inner.wanted.insert(owner, wanted.clone()).unwrap_or_default();
+        drop(self.place(&mut inner, owner, memory, paging));
+        let is_news = |gva: &u64| !lost.contains(gva) || before.get(gva) != wanted.get(gva);
+        if !inner.lost.iter().any(is_news) {
+            return true;
+        }
+        inner.wanted.insert(owner, before);
+        drop(self.place(&mut inner, owner, memory, paging));
+        false
     }
 
     /// Replaces what `owner` watches. False, and nothing changed, if this host cannot, or has not enough registers.
@@ -239,6 +274,8 @@ impl Breakpoints {
         let watches: Vec<Watch> = inner.watches.values().flatten().copied().collect();
         let taken = watches.iter().filter_map(Watch::registers).sum();
         let Places { in_registers, nowhere } = self.offer.places(&seekers, &inner.handlers, taken);
+        let is_lost = |(gva, roles): &(&u64, &Roles)| nowhere.contains(gva) && !roles.stops.is_none();
+        inner.lost = union.iter().filter(is_lost).map(|(gva, _)| *gva).collect();
         union.retain(|gva, _| !nowhere.contains(gva));
         // A handler that the guest has mapped elsewhere. Others' addresses may be of any address space.
         let wanted = inner.wanted.get(&owner).filter(|_| matches!(owner, Owner::Vcpu(_)));
@@ -510,6 +547,44 @@ mod tests {
         assert_eq!((byte(&memory), site.instruction.mnemonic()), (INT3, Mnemonic::Clac));
         breakpoints.want(Owner::User, wanted(&[]), &memory, &Paging::default());
         assert_eq!(byte(&memory), 0x0f);
+    }
+
+    #[test]
+    fn breakpoints_of_both_kinds_at_one_address_are_two() {
+        let memory = memory(&[0x90; 16]);
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Direct, 2));
+        let in_register = |gvas: &[u64]| {
+            let wanted = wanted(gvas).into_iter();
+            wanted.map(|(gva, roles)| (gva, Roles { register: true, ..roles })).collect::<BTreeMap<_, _>>()
+        };
+        let want = |owner, wanted| breakpoints.want_all(owner, wanted, &memory, &Paging::default());
+        let means = || breakpoints.table().get(AT).map(|site| site.means);
+        assert!(want(Owner::Gdb, wanted(&[AT])) && want(Owner::GdbInRegisters, in_register(&[AT])));
+        assert_eq!((means(), byte(&memory)), (Some(Means::Register), 0x90));
+        assert!(want(Owner::GdbInRegisters, in_register(&[])));
+        assert_eq!((means(), byte(&memory)), (Some(Means::Instruction), INT3), "the other stays");
+        assert!(want(Owner::GdbInRegisters, in_register(&[AT + 1, AT + 2])));
+        assert!(!want(Owner::GdbInRegisters, in_register(&[AT, AT + 1, AT + 2])), "there are two registers");
+        assert_eq!((means(), byte(&memory)), (Some(Means::Instruction), INT3), "and one refused costs none");
+        assert_eq!(
+            breakpoints.wanted_by(Owner::GdbInRegisters).into_keys().collect::<Vec<_>>(),
+            [AT + 1, AT + 2]
+        );
+    }
+
+    /// Where breakpoint instructions are not seen, every breakpoint has a register.
+    #[test]
+    fn a_breakpoint_that_must_have_a_register_takes_none_from_another() {
+        let memory = memory(&[0x90; 16]);
+        let breakpoints = Breakpoints::new(offer(BreakpointStop::Unseen, 1));
+        let want = |owner, wanted| breakpoints.want_all(owner, wanted, &memory, &Paging::default());
+        assert!(want(Owner::User, wanted(&[AT])));
+        let other =
+            wanted(&[AT + 1]).into_iter().map(|(gva, roles)| (gva, Roles { register: true, ..roles }));
+        let other: BTreeMap<_, _> = other.collect();
+        assert!(!want(Owner::GdbInRegisters, other.clone()));
+        assert!(breakpoints.table().get(AT).is_some(), "the user's is still there");
+        assert!(want(Owner::User, wanted(&[])) && want(Owner::GdbInRegisters, other));
     }
 
     #[test]

@@ -94,11 +94,14 @@ impl Live {
     }
 
     fn stops_at(&self, address: u64) -> Option<bool> {
-        let here = |point: &&Point| {
-            point.address == address && matches!(point.kind, PointKind::Software | PointKind::Hardware)
-        };
-        self.points.iter().find(here).map(|point| point.kind == PointKind::Hardware)
+        let here = self.points.iter().find(|point| is_breakpoint(point, address));
+        here.map(|point| point.kind == PointKind::Hardware)
     }
+}
+
+/// Whether a point is a breakpoint, of any kind, at `address`.
+fn is_breakpoint(point: &Point, address: u64) -> bool {
+    point.address == address && matches!(point.kind, PointKind::Software | PointKind::Hardware)
 }
 
 /// A point as the engine has it, that counts in every address space.
@@ -250,8 +253,9 @@ impl Debuggee for Live {
     }
 
     fn remove(&mut self, vcpu: u8, point: Point) -> Result<(), Failure> {
+        self.control.remove(BY, vcpu, &engine_point(point)?)?;
         self.points.remove(&point);
-        Ok(self.control.remove(BY, vcpu, &engine_point(point)?)?)
+        Ok(())
     }
 
     fn catch_syscalls(&mut self, numbers: Option<Vec<u64>>) -> Result<(), Failure> {

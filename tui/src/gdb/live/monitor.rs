@@ -3,8 +3,8 @@
 use trace_format::analysis::Table;
 use trace_format::event::Access;
 
-use super::{BY, Live, irqs};
-use crate::gdb::debuggee::{Failure, PointKind};
+use super::{BY, Live, irqs, is_breakpoint};
+use crate::gdb::debuggee::{Failure, Point};
 use crate::gdb::monitor::{Change, Request, trace, walk};
 
 /// Bytes on a line.
@@ -115,10 +115,9 @@ impl Live {
         let cr3 = self.control.registers(vcpu)?.system.cr3;
         let before = if on { self.scopes.insert(gva, cr3) } else { self.scopes.remove(&gva) };
         // GDB takes its breakpoints away at stops, unless it is told to leave them.
-        let here = self.points.iter().copied().find(|point| {
-            point.address == gva && matches!(point.kind, PointKind::Software | PointKind::Hardware)
-        });
-        if let Some(point) = here {
+        let here: Vec<Point> =
+            self.points.iter().copied().filter(|point| is_breakpoint(point, gva)).collect();
+        for point in here {
             self.control.insert(BY, vcpu, &self.engine_point(point)?)?;
         }
         Ok(match (on, before) {

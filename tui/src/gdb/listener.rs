@@ -1,5 +1,6 @@
 //! Clients come and go.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -130,12 +131,15 @@ fn serve_all(
         let Ok(mut client) = client else { return };
         // Once: from then on the next may be there, who is busy then.
         let mut over = Some(|| shared.busy.store(false, Ordering::Release));
-        // A client that is gone is no error of ours.
-        let _ = serve(&mut client, debuggee.as_mut(), closing, || {
-            if let Some(over) = over.take() {
-                over();
-            }
-        });
+        // A client that is gone is no error of ours. A panic has been reported when it happened: the debuggee is without
+        // a debugger again, and the next one may have more luck.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            serve(&mut client, debuggee.as_mut(), closing, || {
+                if let Some(over) = over.take() {
+                    over();
+                }
+            })
+        }));
         // It has never come to a session.
         if let Some(over) = over {
             over();
@@ -224,3 +228,6 @@ impl Drop for Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! A machine to test with.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::Select;
 use trace_format::event::StopReason;
@@ -13,6 +14,8 @@ use super::registers::{Register, RegisterFile};
 
 /// So much memory, from address 0.
 pub(super) const MEMORY: u64 = 1 << 20;
+/// Whoever reads there has it panic.
+pub(super) const PANIC: u64 = 0xbad_0000;
 /// It exits when a vCPU comes there.
 pub(super) const END: u64 = 0x2000;
 
@@ -26,7 +29,8 @@ pub(super) struct Model {
     direction: Direction,
     interrupted: bool,
     ended: bool,
-    pub(super) log: Vec<&'static str>,
+    /// Who came and went.
+    pub(super) log: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Model {
@@ -43,7 +47,7 @@ impl Model {
             direction: Direction::Forward,
             interrupted: false,
             ended: false,
-            log: Vec::new(),
+            log: Arc::default(),
         }
     }
 
@@ -87,18 +91,18 @@ impl Debuggee for Model {
     }
 
     fn attach(&mut self) -> Result<u8, Failure> {
-        self.log.push("attach");
+        self.log.lock().unwrap().push("attach");
         Ok(0)
     }
 
     fn detach(&mut self, _: bool) {
         self.points.clear();
-        self.log.push("detach");
+        self.log.lock().unwrap().push("detach");
     }
 
     fn kill(&mut self) {
         self.ended = true;
-        self.log.push("kill");
+        self.log.lock().unwrap().push("kill");
     }
 
     fn describe(&mut self, vcpu: u8) -> String {
@@ -120,6 +124,7 @@ impl Debuggee for Model {
     }
 
     fn read(&mut self, _: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
+        assert_ne!(gva, PANIC, "a fault for a test");
         let rest = usize::try_from(gva).ok().and_then(|at| self.memory.get(at..)).unwrap_or_default();
         if rest.is_empty() && !buffer.is_empty() {
             return Err(Failure(format!("{gva:#x} is not mapped")));

@@ -30,6 +30,7 @@ pub(super) fn serve(
     over: impl FnOnce(),
 ) -> io::Result<()> {
     stream.prepare(None, PATIENCE)?;
+    let closing_stream = Closing(stream.try_clone()?);
     let (sender, input) = bounded(CHUNKS);
     let mut reading = stream.try_clone()?;
     let reader = thread::Builder::new().name("gdb-reader".into()).spawn(move || {
@@ -44,7 +45,7 @@ pub(super) fn serve(
         Some(first) => debug(stream, debuggee, &first, &input, closing, over),
         None => Ok(()),
     };
-    stream.close();
+    drop(closing_stream);
     // Nothing more can come, and the reader is about to notice that nobody listens.
     drop(input);
     let _ = reader.join();
@@ -86,18 +87,46 @@ fn debug(
             return stream.write_all(&error(&failure.0));
         }
     };
-    let mut session = Session::new(debuggee, vcpu);
+    let mut attached = Attached { debuggee, took_leave: false, over: Some(over) };
+    let mut session = Session::new(attached.debuggee, vcpu);
     session.receive(first);
     let mut written = Ok(());
     let end = talk(&mut session, stream, input, closing, &mut written);
     let farewell = session.take_output();
     drop(session);
     if end == End::Killed {
-        debuggee.kill();
+        attached.debuggee.kill();
     }
-    debuggee.detach(end == End::Detached);
-    over();
+    attached.took_leave = end == End::Detached;
+    drop(attached);
     written.and_then(|()| stream.write_all(&farewell))
+}
+
+/// A debuggee that has a debugger, until this is dropped: however a session ends, and be it by a fault of ours, the
+/// guest goes on without breakpoints.
+struct Attached<'d, F: FnOnce()> {
+    debuggee: &'d mut dyn Debuggee,
+    took_leave: bool,
+    /// Lets the next client come.
+    over: Option<F>,
+}
+
+impl<F: FnOnce()> Drop for Attached<'_, F> {
+    fn drop(&mut self) {
+        self.debuggee.detach(self.took_leave);
+        if let Some(over) = self.over.take() {
+            over();
+        }
+    }
+}
+
+/// Ends a connection when it is dropped: the client of a session that broke down is not left waiting.
+struct Closing(Stream);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Goes on until the end; the last output is left for after it.

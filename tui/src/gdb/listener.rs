@@ -12,12 +12,12 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::address::Address;
 use super::debuggee::Debuggee;
-use super::serve::{refuse, serve};
+use super::serve::{Client, serve};
 use super::stream::{Acceptor, Stream};
 use crate::debugger::Debugger;
 
-/// So many clients are told at a time that they are too many; more are not told.
-const MOST_REFUSALS: usize = 8;
+/// So many connections at a time may say nothing yet, or be told that they are too many; more are closed at once.
+const MOST_WAITING: usize = 32;
 /// A client that comes so shortly after another has left is served, though it may take a moment to notice that.
 const GRACE: Duration = Duration::from_millis(500);
 /// How often a client that waits is looked after.
@@ -57,8 +57,8 @@ pub struct Server {
 struct Shared {
     /// A client is served.
     busy: AtomicBool,
-    /// Clients that are being refused.
-    refusals: AtomicUsize,
+    /// Connections without a session.
+    waiting: AtomicUsize,
     closed: AtomicBool,
 }
 
@@ -118,7 +118,7 @@ impl Listener {
 }
 
 fn serve_all(
-    clients: &Receiver<Stream>,
+    clients: &Receiver<Client>,
     mut debuggee: Box<dyn Debuggee>,
     closing: &Receiver<()>,
     shared: &Shared,
@@ -128,13 +128,13 @@ fn serve_all(
             recv(clients) -> client => client,
             recv(closing) -> _ => return,
         };
-        let Ok(mut client) = client else { return };
+        let Ok(client) = client else { return };
         // Once: from then on the next may be there, who is busy then.
         let mut over = Some(|| shared.busy.store(false, Ordering::Release));
         // A client that is gone is no error of ours. A panic has been reported when it happened: the debuggee is without
         // a debugger again, and the next one may have more luck.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            serve(&mut client, debuggee.as_mut(), closing, || {
+            serve(client, debuggee.as_mut(), closing, || {
                 if let Some(over) = over.take() {
                     over();
                 }
@@ -147,7 +147,7 @@ fn serve_all(
     }
 }
 
-fn accept_all(acceptor: &Acceptor, clients: &Sender<Stream>, shared: &Arc<Shared>) {
+fn accept_all(acceptor: &Acceptor, clients: &Sender<Client>, shared: &Arc<Shared>) {
     while !shared.closed.load(Ordering::Acquire) {
         let Ok(client) = acceptor.accept() else {
             // Out of file descriptors, for instance: it may pass.
@@ -157,24 +157,25 @@ fn accept_all(acceptor: &Acceptor, clients: &Sender<Stream>, shared: &Arc<Shared
         if shared.closed.load(Ordering::Acquire) {
             break;
         }
-        let Some(client) = hand_over(client, clients, shared) else { continue };
-        if shared.refusals.fetch_add(1, Ordering::AcqRel) >= MOST_REFUSALS {
-            shared.refusals.fetch_sub(1, Ordering::AcqRel);
+        if shared.waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
+            shared.waiting.fetch_sub(1, Ordering::AcqRel);
             continue;
         }
-        let (clients, waits) = (clients.clone(), Arc::clone(shared));
-        let started = thread::Builder::new().name("gdb-refusal".into()).spawn(move || {
-            wait_or_refuse(client, &clients, &waits);
-            waits.refusals.fetch_sub(1, Ordering::AcqRel);
+        let (clients, own) = (clients.clone(), Arc::clone(shared));
+        let started = thread::Builder::new().name("gdb-client".into()).spawn(move || {
+            if let Some(client) = Client::hear(client, || own.closed.load(Ordering::Acquire)) {
+                wait_or_refuse(client, &clients, &own);
+            }
+            own.waiting.fetch_sub(1, Ordering::AcqRel);
         });
         if started.is_err() {
-            shared.refusals.fetch_sub(1, Ordering::AcqRel);
+            shared.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
 
 /// Gives a client to the session's thread. Returns it if there is another.
-fn hand_over(client: Stream, clients: &Sender<Stream>, shared: &Shared) -> Option<Stream> {
+fn hand_over(client: Client, clients: &Sender<Client>, shared: &Shared) -> Option<Client> {
     if shared.busy.swap(true, Ordering::AcqRel) {
         return Some(client);
     }
@@ -183,19 +184,21 @@ fn hand_over(client: Stream, clients: &Sender<Stream>, shared: &Shared) -> Optio
     None
 }
 
-fn wait_or_refuse(mut client: Stream, clients: &Sender<Stream>, shared: &Shared) {
+fn wait_or_refuse(mut client: Client, clients: &Sender<Client>, shared: &Shared) {
     let mut waited = Duration::ZERO;
-    while waited < GRACE && !shared.closed.load(Ordering::Acquire) {
-        thread::sleep(LOOK);
-        waited += LOOK;
+    while !shared.closed.load(Ordering::Acquire) {
         match hand_over(client, clients, shared) {
             Some(back) => client = back,
             None => return,
         }
+        if waited >= GRACE {
+            break;
+        }
+        thread::sleep(LOOK);
+        waited += LOOK;
     }
     // It may have gone meanwhile.
-    let _ =
-        refuse(&mut client, "vmscope: another debugger is attached to this guest; it has to detach first");
+    let _ = client.refuse("vmscope: another debugger is attached to this guest; it has to detach first");
 }
 
 impl Server {

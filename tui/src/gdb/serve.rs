@@ -4,31 +4,101 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Select, TryRecvError, after, bounded, select};
+use crossbeam_channel::{Receiver, Select, TryRecvError, bounded};
 
 use super::debuggee::Debuggee;
 use super::packet::{Framer, Incoming, framed};
 use super::session::{End, Next, Session};
 use super::stream::Stream;
 
-/// A client that does not read for so long is gone.
+/// A client that does not read for so long is gone, and so is a connection that says nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a connection that keeps silent is looked after.
+const LOOK: Duration = Duration::from_millis(100);
 /// A client that is refused has so long to hear why.
 const REFUSAL: Duration = Duration::from_secs(2);
-/// Bytes that are read at once.
+/// Bytes that are read at once; more than GDB says at first.
 const CHUNK: usize = 4 << 10;
 /// Chunks that wait to be looked at.
 const CHUNKS: usize = 4;
+
+/// A client that has said something that GDB could have said. Whoever only looks whether the port is open, or keeps
+/// silent, becomes none: neither the guest nor other clients notice it.
+pub(super) struct Client {
+    stream: Stream,
+    /// Its first request, and what it has said since.
+    said: Vec<u8>,
+}
+
+impl Client {
+    /// Waits for a connection's first request. `None` if it does not come in time, the connection ends, or it is `over`.
+    pub(super) fn hear(mut stream: Stream, over: impl Fn() -> bool) -> Option<Self> {
+        let until = Instant::now() + PATIENCE;
+        let mut framer = Framer::default();
+        let mut buffer = [0; CHUNK];
+        while Instant::now() < until && !over() {
+            stream.prepare(Some(LOOK), PATIENCE).ok()?;
+            let count = match stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => count,
+                Err(error) if is_passing(&error) => continue,
+                Err(_) => return None,
+            };
+            for (at, byte) in buffer[..count].iter().enumerate() {
+                if let Some(Incoming::Packet(body)) = framer.push(*byte) {
+                    let said = [&framed(&body), &buffer[at + 1..count]].concat();
+                    return Some(Self { stream, said });
+                }
+            }
+        }
+        None
+    }
+
+    /// Tells it why it is not served: GDB shows the reply to the one request that has none.
+    pub(super) fn refuse(mut self, why: &str) -> io::Result<()> {
+        let until = Instant::now() + REFUSAL;
+        let reply = error(why);
+        let mut framer = Framer::default();
+        let mut said = self.said;
+        let mut buffer = [0; 256];
+        loop {
+            for byte in &said {
+                if let Some(Incoming::Packet(_)) = framer.push(*byte) {
+                    self.stream.write_all(&reply)?;
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.stream.prepare(Some(left), left)?;
+            said = match self.stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => buffer[..count].to_vec(),
+                Err(error) if is_passing(&error) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+        }
+        self.stream.close();
+        Ok(())
+    }
+}
+
+/// Whether nothing has come yet, and may.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
 
 /// Serves one client. Calls `over` as soon as another may come, before this one hears that it has left.
 ///
 /// Returns when the client is gone, the debuggee has ended, or `closing` is disconnected.
 pub(super) fn serve(
-    stream: &mut Stream,
+    client: Client,
     debuggee: &mut dyn Debuggee,
     closing: &Receiver<()>,
     over: impl FnOnce(),
 ) -> io::Result<()> {
+    let Client { mut stream, said } = client;
     stream.prepare(None, PATIENCE)?;
     let closing_stream = Closing(stream.try_clone()?);
     let (sender, input) = bounded(CHUNKS);
@@ -41,35 +111,12 @@ pub(super) fn serve(
             }
         }
     })?;
-    let served = match first_request(&input, closing) {
-        Some(first) => debug(stream, debuggee, &first, &input, closing, over),
-        None => Ok(()),
-    };
+    let served = debug(&mut stream, debuggee, &said, &input, closing, over);
     drop(closing_stream);
     // Nothing more can come, and the reader is about to notice that nobody listens.
     drop(input);
     let _ = reader.join();
     served
-}
-
-/// Waits until a client has said something that GDB could have said: whoever only looks whether the port is open does
-/// not stop the guest.
-fn first_request(input: &Receiver<Vec<u8>>, closing: &Receiver<()>) -> Option<Vec<u8>> {
-    let mut framer = Framer::default();
-    let deadline = after(PATIENCE);
-    loop {
-        let bytes = select! {
-            recv(input) -> bytes => bytes.ok()?,
-            recv(closing) -> _ => return None,
-            recv(deadline) -> _ => return None,
-        };
-        for (at, byte) in bytes.iter().enumerate() {
-            if let Some(Incoming::Packet(body)) = framer.push(*byte) {
-                let rest = bytes.get(at + 1..).unwrap_or_default();
-                return Some([&framed(&body), rest].concat());
-            }
-        }
-    }
 }
 
 fn debug(
@@ -170,28 +217,4 @@ fn talk(
 /// An answer to any request.
 fn error(why: &str) -> Vec<u8> {
     [b"+".to_vec(), framed(format!("E.{why}").as_bytes())].concat()
-}
-
-/// Tells a client why it is not served: GDB shows the reply to the one request that has none.
-pub(super) fn refuse(stream: &mut Stream, why: &str) -> io::Result<()> {
-    let until = Instant::now() + REFUSAL;
-    let reply = error(why);
-    let mut framer = Framer::default();
-    let mut buffer = [0; 256];
-    while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        stream.prepare(Some(left), left)?;
-        let count = match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        for byte in &buffer[..count] {
-            if let Some(Incoming::Packet(_)) = framer.push(*byte) {
-                stream.write_all(&reply)?;
-            }
-        }
-    }
-    stream.close();
-    Ok(())
 }

@@ -7,7 +7,16 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt;
+
 use super::address::Address;
+
+/// A peer from which nothing was heard for so long is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(20);
+/// And again after so long,
+const AGAIN: Duration = Duration::from_secs(10);
+/// up to so many times: a machine that has lost its power or its network is gone a minute later.
+const TIMES: u32 = 4;
 
 /// A connection with a client.
 #[derive(Debug)]
@@ -117,10 +126,30 @@ impl Acceptor {
 
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(listener) => listener.accept().map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                notice_loss(&stream)?;
+                Ok(Stream::Tcp(stream))
+            }
             Self::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
         }
     }
+}
+
+/// Has the connection end by itself when the peer's machine is gone without a word, whether anything is under way to it
+/// or not.
+fn notice_loss(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, AGAIN)?;
+    sockopt::set_tcp_keepcnt(stream, TIMES)?;
+    // What is not acknowledged is sent again, and there are no other questions meanwhile: tcp(7).
+    #[cfg(target_os = "linux")]
+    {
+        let patience = (SILENCE + AGAIN * TIMES).as_millis();
+        sockopt::set_tcp_user_timeout(stream, u32::try_from(patience).unwrap_or(u32::MAX))?;
+    }
+    Ok(())
 }
 
 /// Removes a socket that nobody listens at any more. Another file stays, and is an error.
@@ -136,5 +165,26 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody listens there already")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel does the rest; a client whose machine is gone cannot be had in a test.
+    #[test]
+    fn a_client_without_power_is_noticed() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let (acceptor, address) = Acceptor::bind(&address).unwrap();
+        let _client = Stream::connect(&address).unwrap();
+        let Stream::Tcp(stream) = acceptor.accept().unwrap() else { panic!("it is TCP") };
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let times = sockopt::tcp_keepcnt(&stream).unwrap();
+        let asked =
+            sockopt::tcp_keepidle(&stream).unwrap() + sockopt::tcp_keepintvl(&stream).unwrap() * times;
+        assert_eq!(asked, Duration::from_secs(60));
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 60_000, "the same while it is talked to");
     }
 }

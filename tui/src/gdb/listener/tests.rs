@@ -60,3 +60,18 @@ fn a_session_that_breaks_down_lets_the_guest_go() {
     let mut next = served.connect();
     assert!(ask(&mut next, "qC", "#c5").contains("$QC1#c5"), "and the next debugger is served");
 }
+
+#[test]
+fn who_says_nothing_keeps_nobody_waiting() {
+    let served = Served::new();
+    let silent: Vec<UnixStream> = (0..MOST_WAITING / 2).map(|_| served.connect()).collect();
+    let mut client = served.connect();
+    assert!(!served.server.debugger().attached, "nobody is there who could be a debugger");
+    assert_eq!(ask(&mut client, "qC", "#c5"), "+$QC1#c5");
+    assert!(served.server.debugger().attached);
+    let mut second = served.connect();
+    assert!(ask(&mut second, "qC", "#").contains("$E.vmscope: another debugger is attached"));
+    let mut late = silent.into_iter().next().unwrap();
+    assert!(ask(&mut late, "qC", "#").contains("$E.vmscope: another debugger"), "it is heard when it speaks");
+    assert_eq!(*served.log.lock().unwrap(), ["attach"]);
+}

@@ -54,3 +54,21 @@ fn core_ctrl_c_byte_by_byte() {
     let (last, _) = vmscope.finish();
     assert!(last.contains("ended by gdb"), "{last}");
 }
+
+/// A time limit ends the guest while its debugger thinks.
+#[test]
+fn an_end_while_the_guest_stands_still_is_told_at_the_next_motion() {
+    if !gdb_or_skip("an_end_while_the_guest_stands_still_is_told_at_the_next_motion") {
+        return;
+    }
+    let vmscope = Vmscope::start("tlb-shootdown", &["--wait", "--timeout", "5"]);
+    let mut client = vmscope.connect();
+    // Its registers can be had until then.
+    while !client.ask("g").starts_with('E') {}
+    client.send("vCont;c");
+    assert!(client.receive().starts_with('O'), "in words first");
+    assert_eq!(client.receive(), "X0e", "SIGALRM");
+    assert!(client.is_closed());
+    let (last, _) = vmscope.finish();
+    assert!(last.contains("time"), "{last}");
+}

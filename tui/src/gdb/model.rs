@@ -28,7 +28,8 @@ pub(super) struct Model {
     motions: Vec<Motion>,
     direction: Direction,
     interrupted: bool,
-    ended: bool,
+    /// Somebody has ended it.
+    pub(super) ended: bool,
     /// Who came and went.
     pub(super) log: Arc<Mutex<Vec<&'static str>>>,
 }
@@ -159,6 +160,9 @@ impl Debuggee for Model {
 
     fn resume(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
         assert_eq!(motions.len(), self.registers.len());
+        if self.ended {
+            return Err(Failure::new("cannot resume: the run has ended"));
+        }
         if motions.iter().all(|motion| *motion == Motion::Hold) {
             return Err(Failure::new("nothing moves"));
         }

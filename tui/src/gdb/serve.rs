@@ -13,6 +13,8 @@ use super::stream::Stream;
 
 /// A client that does not read for so long is gone, and so is a connection that says nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So long a client that stands still at the end of everything may take to ask, so that it hears why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often a connection that keeps silent is looked after.
 const LOOK: Duration = Duration::from_millis(100);
 /// A client that is refused has so long to hear why.
@@ -184,6 +186,8 @@ fn talk(
     closing: &Receiver<()>,
     written: &mut io::Result<()>,
 ) -> End {
+    // When it is too late for news of the end.
+    let mut until: Option<Instant> = None;
     loop {
         let next = session.poll();
         if let Next::Over(end) = next {
@@ -193,23 +197,35 @@ fn talk(
         if written.is_err() {
             return End::Lost;
         }
+        if until.is_none() && closing.try_recv() == Err(TryRecvError::Disconnected) {
+            // The end may have come a moment ago.
+            if let Next::Over(end) = session.poll() {
+                return end;
+            }
+            until = Some(Instant::now() + if session.has_news() { LAST_WORDS } else { Duration::ZERO });
+        }
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return End::Lost;
+        }
         if next == Next::Wait {
             let mut select = Select::new();
             select.recv(input);
-            select.recv(closing);
-            session.debuggee().wait_on(&mut select);
-            select.ready();
+            match until {
+                Some(until) => {
+                    // That it is too late is seen above.
+                    let _ = select.ready_deadline(until);
+                }
+                None => {
+                    select.recv(closing);
+                    session.debuggee().wait_on(&mut select);
+                    select.ready();
+                }
+            }
         }
         match input.try_recv() {
             Ok(bytes) => session.receive(&bytes),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => return End::Lost,
-        }
-        if closing.try_recv() == Err(TryRecvError::Disconnected) {
-            return match session.poll() {
-                Next::Over(end) => end,
-                Next::Poll | Next::Wait => End::Lost,
-            };
         }
     }
 }

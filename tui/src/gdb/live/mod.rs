@@ -14,7 +14,9 @@ use crossbeam_channel::{Receiver, Select, never};
 use trace_format::event::Actor;
 use vmm_lite::{Activity, Control, MachineState, WatchAccess};
 
-use super::debuggee::{Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region};
+use super::debuggee::{
+    Abilities, Debuggee, Direction, Failure, Motion, Point, PointKind, Progress, Region, Stop,
+};
 use super::monitor::Request;
 use super::registers::{Feature, Register, RegisterFile};
 use convert::Changes;
@@ -48,6 +50,8 @@ pub(crate) struct Live {
     /// The guest's CPUs have AVX.
     avx: bool,
     moving: Option<Moving>,
+    /// A stop that came while nothing moved for GDB, of which it hears when it wants to go on.
+    untold: Option<Stop>,
     interrupted: bool,
     /// Nobody but a debugger can have been meant to resume the guest when this one came: `--wait`.
     waited: bool,
@@ -70,6 +74,7 @@ impl Live {
             step_interrupts: false,
             recording: Recording::new(trace),
             moving: None,
+            untold: None,
             interrupted: false,
             waited: false,
             resumed: false,
@@ -146,7 +151,7 @@ impl Debuggee for Live {
     }
 
     fn attach(&mut self) -> Result<u8, Failure> {
-        self.moving = None;
+        (self.moving, self.untold) = (None, None);
         self.resumed = false;
         self.waited = self.control.state() == MachineState::Paused { by: Actor::CommandLine };
         self.stops = self.control.stops();
@@ -158,7 +163,7 @@ impl Debuggee for Live {
     }
 
     fn detach(&mut self, took_leave: bool) {
-        self.moving = None;
+        (self.moving, self.untold) = (None, None);
         self.points.clear();
         self.scopes.clear();
         // The engine forgets it by itself.
@@ -269,7 +274,11 @@ impl Debuggee for Live {
             ));
         }
         self.interrupted = false;
-        self.begin(motions)?;
+        self.look_while_idle();
+        match self.untold.take() {
+            Some(stop) => self.moving = Some(Moving::Over(stop)),
+            None => self.begin(motions)?,
+        }
         self.resumed = true;
         Ok(())
     }
@@ -294,3 +303,6 @@ impl Debuggee for Live {
         self.answer(vcpu, request)
     }
 }
+
+#[cfg(test)]
+mod tests;

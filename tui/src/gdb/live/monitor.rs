@@ -49,6 +49,9 @@ impl Live {
             }
             Request::Reset => {
                 self.control.reset(BY)?;
+                // It has not come to its end any more.
+                self.look_while_idle();
+                self.untold = None;
                 Ok("the guest begins anew; what GDB remembers is old: 'maintenance flush register-cache' and \
                     'maintenance flush dcache'"
                     .to_owned())

@@ -27,6 +27,8 @@ pub(super) enum Moving {
     /// GDB's own.
     #[allow(missing_docs)]
     Waking { steps: Steps, point: Option<Point> },
+    /// Nothing: there is a stop already.
+    Over(Stop),
 }
 
 /// Steps of one vCPU.
@@ -70,7 +72,16 @@ impl Live {
 
     pub(super) fn advance(&mut self) -> Progress {
         let mut progress = match self.moving.take() {
-            None => return self.idle(),
+            None => {
+                self.look_while_idle();
+                return match &self.untold {
+                    Some(stop) if matches!(stop.cause, Cause::Ended { .. }) => {
+                        Progress::Stopped(stop.clone())
+                    }
+                    _ => Progress::Waiting,
+                };
+            }
+            Some(Moving::Over(stop)) => Progress::Stopped(stop),
             Some(Moving::Running) => self.running(),
             Some(Moving::Stepping(steps)) => {
                 self.stepping(steps).unwrap_or_else(|failure| self.failed(failure))
@@ -110,14 +121,14 @@ impl Live {
         }
     }
 
-    /// Nothing moves; only the end of everything is told.
-    fn idle(&mut self) -> Progress {
+    /// Takes in what has become of the guest while nothing moves for GDB: somebody else may have ended it, or made its
+    /// last step. Other stops are those of a motion that is over.
+    pub(super) fn look_while_idle(&mut self) {
         while let Some(stop) = self.take_stop() {
-            if matches!(stop.cause, Cause::Ended { .. }) {
-                return Progress::Stopped(stop);
+            if matches!(stop.cause, Cause::Ended { .. } | Cause::Ending { .. }) {
+                self.untold = Some(stop);
             }
         }
-        Progress::Waiting
     }
 
     fn running(&mut self) -> Progress {

@@ -106,6 +106,11 @@ impl<'d> Session<'d> {
         }
     }
 
+    /// Whether the debuggee has ended and the client, which has not asked it to move since, has yet to hear of it.
+    pub(super) fn has_news(&self) -> bool {
+        self.state == State::Asking && self.ended.is_some()
+    }
+
     /// What it debugs, to wait for it.
     pub(super) fn debuggee(&self) -> &dyn Debuggee {
         self.target.debuggee
@@ -149,13 +154,11 @@ impl<'d> Session<'d> {
                 }
                 Progress::Busy | Progress::Waiting | Progress::Stopped(_) => {}
             },
-            State::Moving => {
-                match self.ended.take().map_or_else(|| self.target.debuggee.poll(), Progress::Stopped) {
-                    Progress::Busy => return Next::Poll,
-                    Progress::Waiting => {}
-                    Progress::Stopped(stop) => self.report(&stop),
-                }
-            }
+            State::Moving => match self.target.debuggee.poll() {
+                Progress::Busy => return Next::Poll,
+                Progress::Waiting => {}
+                Progress::Stopped(stop) => self.report(&stop),
+            },
         }
         match self.state {
             State::Over(end) => Next::Over(end),
@@ -197,7 +200,10 @@ impl<'d> Session<'d> {
 
     fn begin_motion(&mut self) {
         self.state = State::Moving;
-        if let Some(refused) = self.target.refused.take() {
+        // That it could not be moved is of no interest then.
+        if let Some(end) = self.ended.take() {
+            self.report(&end);
+        } else if let Some(refused) = self.target.refused.take() {
             let stop = Stop { vcpu: Some(self.target.vcpu), cause: Cause::Failed(refused.0) };
             self.report(&stop);
         }

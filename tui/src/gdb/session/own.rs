@@ -1,6 +1,6 @@
 //! Requests that the session answers itself: what gdbstub does not know, knows less of, or must not be asked.
 
-use super::{End, Session, State};
+use super::{End, Session, State, report};
 use crate::gdb::packet::{self, LONGEST, hex, number};
 use crate::gdb::target::{threads_xml, tid_of, transfer};
 
@@ -17,8 +17,8 @@ impl Session<'_> {
             self.acknowledges = false;
         } else if body == b"?" {
             let thread = tid_of(self.target.vcpu);
-            let stop = if self.ended.is_some() { "W00".to_owned() } else { format!("T05thread:{thread:x};") };
-            self.send(stop.as_bytes());
+            let ended = self.ended.as_ref().and_then(|stop| report::end(&stop.cause));
+            self.send(ended.unwrap_or_else(|| format!("T05thread:{thread:x};")).as_bytes());
         } else if body == b"qC" {
             self.send(format!("QC{:x}", tid_of(self.target.vcpu)).as_bytes());
         } else if let Some(asked) = body.strip_prefix(b"qXfer:threads:read::") {

@@ -47,6 +47,15 @@ impl Session<'_> {
     }
 }
 
+/// The end of the debuggee as a reply to who asks how it is.
+pub(super) fn end(cause: &Cause) -> Option<String> {
+    match reason(0, cause) {
+        Reason::Exited(status) => Some(format!("W{status:02x}")),
+        Reason::Terminated(signal) => Some(format!("X{:02x}", signal.0)),
+        _ => None,
+    }
+}
+
 fn words(cause: &Cause) -> Option<String> {
     match cause {
         Cause::Paused { by } => Some(format!("vmscope: paused by {}", by.name())),

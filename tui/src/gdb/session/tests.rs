@@ -160,6 +160,23 @@ fn breakpoints_steps_and_the_end() {
     assert_eq!(client.settle(), Some(End::DebuggeeEnded));
 }
 
+/// Somebody else ends it: whoever quits the UI, or a time limit.
+#[test]
+fn an_end_while_nothing_moves_is_told_when_it_is_to_move() {
+    for motion in ["vCont;c", "vCont;s:1", "bs"] {
+        let mut model = Model::new(1);
+        model.ended = true;
+        let mut client = Client::new(&mut model);
+        assert_eq!(client.ask("qC"), "QC1");
+        assert!(client.session.has_news());
+        assert_eq!(client.ask("?"), "W07");
+        let end = client.raw(&framed(motion.as_bytes()));
+        let words = hex(b"vmscope: the guest has ended: the guest exited with status 7\n");
+        assert_eq!(end, [format!("O{words}"), "W07".to_owned()], "{motion}");
+        assert_eq!(client.settle(), Some(End::DebuggeeEnded));
+    }
+}
+
 #[test]
 fn ctrl_c_stops_what_runs_and_nothing_else() {
     let mut model = Model::new(1);

@@ -142,9 +142,6 @@ impl Debuggee for Model {
     }
 
     fn insert(&mut self, _: u8, point: Point) -> Result<(), Failure> {
-        if self.points.len() == 8 {
-            return Err(Failure::new("there are 8 breakpoints already"));
-        }
         self.points.insert(point);
         Ok(())
     }

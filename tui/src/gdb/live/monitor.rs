@@ -9,6 +9,8 @@ use crate::gdb::monitor::{Change, Request, trace, walk};
 
 /// Bytes on a line.
 const LINE: usize = 16;
+/// So many addresses may have breakpoints that count in one address space.
+const MOST_SCOPES: usize = 4096;
 /// CR4.SMAP.
 const SMAP: u64 = 1 << 21;
 
@@ -116,6 +118,9 @@ impl Live {
 
     fn scope(&mut self, vcpu: u8, gva: u64, on: bool) -> Result<String, Failure> {
         let cr3 = self.control.registers(vcpu)?.system.cr3;
+        if on && self.scopes.len() >= MOST_SCOPES && !self.scopes.contains_key(&gva) {
+            return Err(Failure(format!("there are {MOST_SCOPES} such addresses already")));
+        }
         let before = if on { self.scopes.insert(gva, cr3) } else { self.scopes.remove(&gva) };
         // GDB takes its breakpoints away at stops, unless it is told to leave them.
         let here: Vec<Point> =

@@ -178,6 +178,27 @@ fn an_end_while_nothing_moves_is_told_when_it_is_to_move() {
 }
 
 #[test]
+fn breakpoints_without_end_are_refused() {
+    let mut model = Model::new(1);
+    let mut client = Client::new(&mut model);
+    client.ask("qSupported:error-message+");
+    let most = 1 << 16;
+    for address in 0..most {
+        assert_eq!(client.ask(&format!("Z{},{:x},1", address % 3, 0x10_0000 + address)), "OK");
+    }
+    let refused = "E.there are 65536 breakpoints already, and no more are taken";
+    assert_eq!((client.ask("Z0,5,1").as_str(), client.ask("Z4,5,1").as_str()), (refused, refused));
+    assert_eq!(client.ask("Z0,100000,1"), "OK", "it is there");
+    assert_eq!(client.ask("z0,100000,1"), "OK");
+    assert_eq!((client.ask("Z0,5,1").as_str(), client.ask("Z0,6,1").as_str()), ("OK", refused));
+    let numbers = (0..1025).map(|number| format!(";{number:x}")).collect::<String>();
+    let refused = client.ask(&format!("QCatchSyscalls:1{numbers}"));
+    assert_eq!(refused, "E.no more than 1024 system calls are caught by number; catch them all");
+    drop(client);
+    assert_eq!(model.points.len(), most);
+}
+
+#[test]
 fn ctrl_c_stops_what_runs_and_nothing_else() {
     let mut model = Model::new(1);
     model.points.insert(crate::gdb::debuggee::Point { kind: PointKind::Write, address: END + 5, len: 1 });

@@ -4,6 +4,7 @@ mod memory_map;
 mod points;
 mod resume;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use gdbstub::common::Tid;
@@ -19,7 +20,7 @@ use gdbstub::target::ext::target_description_xml_override::{
 };
 use gdbstub::target::{TargetError, TargetResult};
 
-use super::debuggee::{Debuggee, Direction, Failure, Motion};
+use super::debuggee::{Debuggee, Direction, Failure, Motion, Point};
 use super::packet::LONGEST;
 use super::registers::{Register, RegisterFile, X86, description, le_value};
 use super::{monitor, packet};
@@ -39,6 +40,8 @@ pub(super) struct Target<'d> {
     pub(super) refused: Option<Failure>,
     /// Why the last one was that was refused before.
     why: Option<Failure>,
+    /// What the client has set and not taken away.
+    points: BTreeSet<Point>,
     description: String,
     map: String,
     /// What each vCPU is told to do by the packet that is looked at.
@@ -53,6 +56,7 @@ impl<'d> Target<'d> {
             vcpu,
             refused: None,
             why: None,
+            points: BTreeSet::new(),
             description: description(debuggee.abilities().avx),
             map: memory_map::xml(&debuggee.memory()),
             motions: Vec::new(),

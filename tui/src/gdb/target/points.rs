@@ -8,20 +8,32 @@ use gdbstub::target::ext::breakpoints::{
 use gdbstub::target::ext::catch_syscalls::{CatchSyscalls, SyscallNumbers};
 
 use super::Target;
-use crate::gdb::debuggee::{Point, PointKind};
+use crate::gdb::debuggee::{Failure, Point, PointKind};
 
+/// A client may have so many breakpoints and watchpoints: more than anybody sets, and a few megabytes.
+pub(super) const MOST_POINTS: usize = 1 << 16;
 /// So many system calls can be caught by their numbers.
 const MOST_SYSCALLS: usize = 1024;
 
 impl Target<'_> {
     fn insert(&mut self, kind: PointKind, address: u64, len: u64) -> TargetResult<bool, Self> {
-        let done = self.debuggee.insert(self.vcpu, Point { kind, address, len });
-        self.note(done).map(|()| true)
+        let point = Point { kind, address, len };
+        if self.points.len() >= MOST_POINTS && !self.points.contains(&point) {
+            let why = format!("there are {MOST_POINTS} breakpoints already, and no more are taken");
+            return self.note(Err(Failure(why)));
+        }
+        let done = self.debuggee.insert(self.vcpu, point);
+        self.note(done)?;
+        self.points.insert(point);
+        Ok(true)
     }
 
     fn remove(&mut self, kind: PointKind, address: u64, len: u64) -> TargetResult<bool, Self> {
-        let done = self.debuggee.remove(self.vcpu, Point { kind, address, len });
-        self.note(done).map(|()| true)
+        let point = Point { kind, address, len };
+        let done = self.debuggee.remove(self.vcpu, point);
+        self.note(done)?;
+        self.points.remove(&point);
+        Ok(true)
     }
 }
 
@@ -79,7 +91,12 @@ fn watched(kind: WatchKind) -> PointKind {
 
 impl CatchSyscalls for Target<'_> {
     fn enable_catch_syscalls(&mut self, filter: Option<SyscallNumbers<'_, u64>>) -> TargetResult<(), Self> {
-        let numbers = filter.map(|numbers| numbers.take(MOST_SYSCALLS).collect()).unwrap_or_default();
+        let numbers: Vec<u64> = filter.map(|all| all.take(MOST_SYSCALLS + 1).collect()).unwrap_or_default();
+        if numbers.len() > MOST_SYSCALLS {
+            let why =
+                format!("no more than {MOST_SYSCALLS} system calls are caught by number; catch them all");
+            return self.note(Err(Failure(why)));
+        }
         let done = self.debuggee.catch_syscalls(Some(numbers));
         self.note(done)
     }

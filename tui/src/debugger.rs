@@ -1,10 +1,12 @@
 //! A debugger beside the UI, as the UI sees it.
 
+use std::sync::Arc;
+
 /// Where debuggers connect, and what the one that has does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Debugger {
     /// What a debugger connects to.
-    pub address: String,
+    pub address: Arc<str>,
     /// From other machines, too.
     pub open: bool,
     /// One is attached.

@@ -46,6 +46,8 @@ impl Drop for SocketFile {
 #[derive(Debug)]
 pub struct Server {
     address: Address,
+    /// The same in words.
+    shown: Arc<str>,
     shared: Arc<Shared>,
     /// Sessions end when it goes.
     closing: Option<Sender<()>>,
@@ -97,6 +99,7 @@ impl Listener {
         let (closing, closed) = bounded(0);
         let (clients, waiting) = bounded(1);
         let mut server = Server {
+            shown: self.address.to_string().into(),
             address: self.address,
             shared: Arc::clone(&shared),
             closing: Some(closing),
@@ -212,7 +215,7 @@ impl Server {
     #[must_use]
     pub fn debugger(&self) -> Debugger {
         Debugger {
-            address: self.address.to_string(),
+            address: Arc::clone(&self.shown),
             open: !self.address.is_local(),
             attached: self.shared.busy.load(Ordering::Acquire),
             place: None,

@@ -249,7 +249,7 @@ fn colour_changes_nothing_but_colour_and_the_timeline() {
 }
 
 fn gdb(attached: bool, place: Option<Place>) -> Debugger {
-    Debugger { address: "127.0.0.1:1234".to_owned(), open: false, attached, place }
+    Debugger { address: "127.0.0.1:1234".into(), open: false, attached, place }
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn the_cursor_follows_a_debugger_as_far_as_the_trace_is_read() {
 #[test]
 fn a_debugger_that_anybody_can_be_is_warned_of() {
     let mut app = app();
-    let open = Debugger { address: "0.0.0.0:1234".to_owned(), open: true, ..gdb(true, None) };
+    let open = Debugger { address: "0.0.0.0:1234".into(), open: true, ..gdb(true, None) };
     app.set_debugger(open);
     app.set_machine(Some(Machine::Paused { by: trace_format::event::Actor::Gdb }));
     app.read_all();

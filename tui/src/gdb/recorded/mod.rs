@@ -137,27 +137,34 @@ impl Recorded {
     /// What is known of memory in the cursor's moment, for a vCPU.
     fn moment(&mut self, vcpu: u8) -> Result<&Moment, Failure> {
         let key = (self.cursor, vcpu);
-        if self.moment.as_ref().is_none_or(|(of, _)| *of != key) {
-            let (time, end) = (self.current()?.time, self.end_of_moment()?);
-            let mut first = self.cursor;
-            for found in self.reader.backward(self.cursor).take(MOST_OF_A_MOMENT) {
-                let (number, event) = found.map_err(|error| unreadable(&error))?;
-                if event.time < time {
-                    break;
-                }
-                first = number;
+        let moment = match self.moment.take() {
+            Some((of, moment)) if of == key => moment,
+            _ => self.gather(vcpu)?,
+        };
+        let (_, moment) = self.moment.insert((key, moment));
+        Ok(moment)
+    }
+
+    /// Takes in what the events of the cursor's moment tell of memory, for a vCPU.
+    fn gather(&mut self, vcpu: u8) -> Result<Moment, Failure> {
+        let (time, end) = (self.current()?.time, self.end_of_moment()?);
+        let mut first = self.cursor;
+        for found in self.reader.backward(self.cursor).take(MOST_OF_A_MOMENT) {
+            let (number, event) = found.map_err(|error| unreadable(&error))?;
+            if event.time < time {
+                break;
             }
-            let mut moment = Moment::default();
-            for found in self.reader.forward(first) {
-                let (number, event) = found.map_err(|error| unreadable(&error))?;
-                if number > end {
-                    break;
-                }
-                moment.take(&event, vcpu);
-            }
-            self.moment = Some((key, moment));
+            first = number;
         }
-        self.moment.as_ref().map(|(_, moment)| moment).ok_or_else(|| Failure::new("there is no moment"))
+        let mut moment = Moment::default();
+        for found in self.reader.forward(first) {
+            let (number, event) = found.map_err(|error| unreadable(&error))?;
+            if number > end {
+                break;
+            }
+            moment.take(&event, vcpu);
+        }
+        Ok(moment)
     }
 
     /// What the guest's image has at `gva`, and the guest cannot have written.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs::File;
+use std::ops::ControlFlow;
 
 use trace_format::event::{
     Exit, ExitReason, Lost, LostReason, MACHINE, Output, Slide, StopReason, VcpuState,
@@ -76,6 +77,60 @@ fn what_was_written_is_read() {
     assert!(last.has_kind(Kind::Console) && last.has_kind(Kind::State) && !last.has_kind(Kind::Walk));
     assert!(last.has_vcpu(0) && last.has_vcpu(MACHINE) && !last.has_vcpu(2));
     assert_eq!(last.lost, 7);
+}
+
+/// vCPU 1 has events near both ends alone, so that most blocks can be left out.
+#[test]
+fn blocks_that_are_not_wanted_are_left_out_both_ways() {
+    let mut all = events(300_000);
+    for event in &mut all[1000..299_000] {
+        event.vcpu = 0;
+    }
+    let mut reader = Reader::from_bytes(write(&all)).unwrap();
+    let of =
+        |vcpu| (0_u64..).zip(&all).filter(move |(_, event)| event.vcpu == vcpu).map(|(number, _)| number);
+    for from in [0, 1, 999, 150_000, 299_999, 400_000] {
+        let (mut seen, mut shown) = (Vec::new(), 0);
+        let flow = reader.go_through(
+            from,
+            |block| block.has_vcpu(1),
+            |number, event| {
+                shown += 1;
+                if event.vcpu == 1 {
+                    seen.push(number);
+                }
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        assert!(flow.unwrap().is_continue());
+        assert_eq!(seen, of(1).filter(|number| *number >= from).collect::<Vec<_>>());
+        assert!(shown < 200_000, "{shown} of {}", all.len());
+        seen.clear();
+        let flow = reader.back_through(
+            from,
+            |block| block.has_vcpu(1),
+            |number, event| {
+                if event.vcpu == 1 {
+                    seen.push(number);
+                }
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        assert!(flow.unwrap().is_continue());
+        assert_eq!(
+            seen,
+            of(1).filter(|number| *number < from).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>()
+        );
+    }
+    let first = reader.back_through(
+        250_000,
+        |block| block.has_vcpu(1),
+        |number, event| match event.vcpu {
+            1 => ControlFlow::Break(number),
+            _ => ControlFlow::Continue(()),
+        },
+    );
+    assert_eq!(first.unwrap(), ControlFlow::Break(999));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod salvage;
 mod scan;
 mod slide;
 mod source;
+mod through;
 
 use std::sync::{Arc, LazyLock};
 

@@ -30,7 +30,8 @@ fn an_end_that_comes_while_nothing_moves_for_gdb_is_told_when_it_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("t.vmt");
     let image = Image::Builtin(guests::find("hello").unwrap());
-    let vm = Vm::start(Config { trace: Some(trace.clone()), start_paused: true, ..Config::new(image) }).unwrap();
+    let vm =
+        Vm::start(Config { trace: Some(trace.clone()), start_paused: true, ..Config::new(image) }).unwrap();
     let control = vm.control();
     let mut live = Live::new(control.clone(), Some(trace.clone()));
     live.attach().unwrap();

@@ -12,10 +12,13 @@ mod motion;
 mod place;
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
-use trace_format::Reader;
 use trace_format::event::{Event, MACHINE};
+use trace_format::{Reader, Summary};
 
 use super::cursor::Cursor;
 use super::debuggee::{
@@ -32,7 +35,7 @@ use place::{Known, Look};
 const AT_ONCE: usize = 20_000;
 /// The most events of the same time that are looked at; only a trace that is made up has more.
 const MOST_OF_A_MOMENT: usize = 4096;
-/// How far back a vCPU's last events are looked for. One of which there are none in so many is somewhere in the guest.
+/// How many of a vCPU's events are looked at for what only some of them tell.
 const FAR: usize = 200_000;
 
 /// A trace that GDB looks at.
@@ -47,6 +50,8 @@ pub(crate) struct Recorded {
     /// Told to a UI beside, which says where to begin.
     shared: Cursor,
     wanted: Wanted,
+    /// The last event of each vCPU, as of an event.
+    places: Option<(u64, Arc<[Option<Place>]>)>,
     /// What is known of memory, at an event and for a vCPU.
     moment: Option<((u64, u8), Moment)>,
     moving: Option<Moving>,
@@ -54,6 +59,15 @@ pub(crate) struct Recorded {
     /// Nothing happens without GDB; somebody must wait on something.
     _nothing: Sender<()>,
     never: Receiver<()>,
+}
+
+/// Where a vCPU was last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// The event.
+    number: u64,
+    /// Its time, ns.
+    time: u64,
 }
 
 impl Recorded {
@@ -67,14 +81,11 @@ impl Recorded {
         image: Option<Cow<'static, [u8]>>,
         shared: Cursor,
     ) -> Result<Self, trace_format::Error> {
-        let mut first = 0;
-        for found in reader.forward(0).take(FAR) {
-            let (number, event) = found?;
-            if event.vcpu != MACHINE && place::pc(&event).is_some() {
-                first = number;
-                break;
-            }
-        }
+        let first = reader.go_through(0, place::has_pc, |number, event| {
+            let tells = event.vcpu != MACHINE && place::pc(event).is_some();
+            if tells { ControlFlow::Break(number) } else { ControlFlow::Continue(()) }
+        })?;
+        let first = first.break_value().unwrap_or(0);
         let (nothing, never) = bounded(0);
         Ok(Self {
             reader,
@@ -83,6 +94,7 @@ impl Recorded {
             first,
             shared,
             wanted: Wanted::default(),
+            places: None,
             moment: None,
             moving: None,
             interrupted: false,
@@ -99,25 +111,47 @@ impl Recorded {
         }
     }
 
-    /// A vCPU's events up to the cursor, the last first, while `look` wants more.
-    fn back_through(&mut self, vcpu: u8, look: impl FnMut(u64, &Event) -> Look) -> Result<(), Failure> {
-        self.back_from(self.cursor, vcpu, look)
+    /// The last event of each vCPU up to the cursor; of one that has none yet, none.
+    fn places(&mut self) -> Result<Arc<[Option<Place>]>, Failure> {
+        if let Some((_, places)) = self.places.as_ref().filter(|(of, _)| *of == self.cursor) {
+            return Ok(Arc::clone(places));
+        }
+        let mut places = vec![None; usize::from(self.vcpus())];
+        // A bit for each that is still to be found: blocks are left out that have none of these.
+        let missing = Cell::new((0..self.vcpus()).fold(0_u64, |all, vcpu| all | bit(vcpu)));
+        let wanted = |block: &Summary| block.vcpus & missing.get() != 0;
+        let looked = self.reader.back_through(self.cursor.saturating_add(1), wanted, |number, event| {
+            if let Some(place @ None) = places.get_mut(usize::from(event.vcpu)) {
+                *place = Some(Place { number, time: event.time });
+                missing.set(missing.get() & !bit(event.vcpu));
+            }
+            if missing.get() == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let _ = looked.map_err(|error| unreadable(&error))?;
+        let places: Arc<[_]> = places.into();
+        self.places = Some((self.cursor, Arc::clone(&places)));
+        Ok(places)
     }
 
-    /// The same up to event number `last`.
+    /// A vCPU's events up to number `last` in blocks that are `wanted`, the last first, while `look` wants more.
     fn back_from(
         &mut self,
         last: u64,
         vcpu: u8,
+        wanted: impl Fn(&Summary) -> bool,
         mut look: impl FnMut(u64, &Event) -> Look,
     ) -> Result<(), Failure> {
-        for found in self.reader.backward(last.saturating_add(1)).take(FAR) {
-            let (number, event) = found.map_err(|error| unreadable(&error))?;
-            if event.vcpu == vcpu && look(number, &event) == Look::Done {
-                break;
+        let mut looked = 0;
+        let wanted = |block: &Summary| block.has_vcpu(vcpu) && wanted(block);
+        let flow = self.reader.back_through(last.saturating_add(1), wanted, |number, event| {
+            if event.vcpu != vcpu {
+                return ControlFlow::Continue(());
             }
-        }
-        Ok(())
+            looked += 1;
+            let done = look(number, event) == Look::Done || looked == FAR;
+            if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        flow.map(drop).map_err(|error| unreadable(&error))
     }
 
     /// The number of the last event of the cursor's moment: of the same time.
@@ -223,16 +257,21 @@ impl Debuggee for Recorded {
     }
 
     fn describe(&mut self, vcpu: u8) -> String {
-        let header = self.reader.header().clone();
-        let mut last = None;
-        let outcome = self.back_through(vcpu, |number, event| {
-            last = Some(format!("#{number} {}: {}", event.payload.kind().label(), event.describe(&header)));
-            Look::Done
-        });
-        match (outcome, last) {
-            (Err(failure), _) => failure.0,
-            (Ok(()), Some(last)) => last,
-            (Ok(()), None) => "no events yet".to_owned(),
+        let last = match self.places() {
+            Ok(places) => places.get(usize::from(vcpu)).copied().flatten(),
+            Err(failure) => return failure.0,
+        };
+        let Some(Place { number, .. }) = last else { return "no events yet".to_owned() };
+        match self.reader.event(number) {
+            Ok(Some(event)) => {
+                format!(
+                    "#{number} {}: {}",
+                    event.payload.kind().label(),
+                    event.describe(self.reader.header())
+                )
+            }
+            Ok(None) => format!("#{number}"),
+            Err(error) => unreadable(&error).0,
         }
     }
 
@@ -240,7 +279,7 @@ impl Debuggee for Recorded {
         // What comes after the cursor in the same moment tells of it, too.
         let (time, end) = (self.current()?.time, self.end_of_moment()?);
         let mut known = Known::new(time);
-        self.back_from(end, vcpu, |_, event| known.take(event))?;
+        self.back_from(end, vcpu, |_| true, |_, event| known.take(event))?;
         Ok(known.file())
     }
 
@@ -328,6 +367,11 @@ impl Debuggee for Recorded {
     fn monitor(&mut self, vcpu: u8, request: Request) -> Result<String, Failure> {
         self.answer(vcpu, request)
     }
+}
+
+/// A bit for a vCPU, as in [`Summary::vcpus`]. A trace has no more than that has bits for.
+fn bit(vcpu: u8) -> u64 {
+    1_u64.checked_shl(vcpu.into()).unwrap_or(0)
 }
 
 fn unchangeable() -> Failure {

@@ -1,9 +1,11 @@
 //! The commands after `monitor` that a trace can answer, as of the event under the cursor.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
+use trace_format::Summary;
 use trace_format::analysis::Table;
-use trace_format::event::Payload;
+use trace_format::event::{Kind, Payload};
 
 use super::memory::entries;
 use super::{FAR, Failure, Recorded, Request, place::Look};
@@ -40,13 +42,16 @@ impl Recorded {
         let end = gpa.saturating_add(count as u64);
         let until = self.end_of_moment()?;
         let mut last = BTreeMap::new();
-        for found in self.reader.backward(until.saturating_add(1)).take(FAR) {
-            let (number, event) = found.map_err(|error| trace::unreadable(&error))?;
-            for (at, value, length) in entries(&event).into_iter().filter(|(at, ..)| (gpa..end).contains(at))
-            {
+        let mut looked = 0;
+        let wanted = |block: &Summary| block.has_kind(Kind::Walk) || block.has_kind(Kind::PageTableWrite);
+        let flow = self.reader.back_through(until.saturating_add(1), wanted, |number, event| {
+            for (at, value, length) in entries(event).into_iter().filter(|(at, ..)| (gpa..end).contains(at)) {
                 last.entry(at).or_insert((number, value, length));
             }
-        }
+            looked += 1;
+            if looked == FAR { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let _ = flow.map_err(|error| trace::unreadable(&error))?;
         if last.is_empty() {
             return Err(Failure(format!(
                 "the trace tells of no page-table entry from {gpa:#x} to {end:#x} before this event, and of no other \
@@ -66,13 +71,18 @@ impl Recorded {
         let mut last = None;
         // A fault's walk comes after its trap, in the same moment.
         let until = self.end_of_moment()?;
-        self.back_from(until, vcpu, |number, event| match &event.payload {
-            Payload::Walk(found) if found.gva >> 12 == gva >> 12 => {
-                last = Some(format!("recorded as event {number}: {}", walk::text(found)));
-                Look::Done
-            }
-            _ => Look::Further,
-        })?;
+        self.back_from(
+            until,
+            vcpu,
+            |block| block.has_kind(Kind::Walk),
+            |number, event| match &event.payload {
+                Payload::Walk(found) if found.gva >> 12 == gva >> 12 => {
+                    last = Some(format!("recorded as event {number}: {}", walk::text(found)));
+                    Look::Done
+                }
+                _ => Look::Further,
+            },
+        )?;
         last.ok_or_else(|| {
             Failure(format!("cpu{vcpu} has no recorded walk for the page of {gva:#x} before this event"))
         })

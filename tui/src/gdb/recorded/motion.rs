@@ -1,11 +1,13 @@
 //! Going through a trace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
-use trace_format::event::{Event, Payload, TrapClass, VECTOR_SYSCALL};
+use trace_format::Summary;
+use trace_format::event::{Event, Kind, Payload, TrapClass, VECTOR_SYSCALL};
 
 use super::place::{self, Look};
-use super::{AT_ONCE, Cause, Direction, Failure, Motion, Point, PointKind, Recorded, Stop, unreadable};
+use super::{AT_ONCE, Cause, Direction, Failure, Motion, Point, PointKind, Recorded, Stop, bit, unreadable};
 
 /// So many system calls are remembered by the numbers of their traps; others are looked up again.
 const MOST_KNOWN: usize = 4096;
@@ -27,6 +29,32 @@ struct Found {
     number: u64,
     time: u64,
     stop: Stop,
+}
+
+/// Why going back breaks off.
+enum Back {
+    /// There is more.
+    Further,
+    /// It is behind what was found.
+    Arrived,
+    /// The return of a system call, and it is not known of which.
+    Unknown { number: u64, trap: u64, vcpu: u8 },
+}
+
+/// Which blocks a motion cannot leave out.
+#[derive(Clone, Copy)]
+struct Concern {
+    /// A bit for each vCPU that moves.
+    vcpus: u64,
+    /// Returns of system calls matter.
+    syscalls: bool,
+}
+
+impl Concern {
+    fn has(self, block: &Summary) -> bool {
+        block.vcpus & self.vcpus != 0
+            && (place::has_pc(block) || self.syscalls && block.has_kind(Kind::TrapReturn))
+    }
 }
 
 /// What is stopped at.
@@ -53,16 +81,7 @@ enum Met {
 impl Recorded {
     /// Begins to move.
     pub(super) fn set_out(&mut self, direction: Direction, motions: &[Motion]) -> Result<(), Failure> {
-        let from = (0..self.reader.header().vcpus.max(1))
-            .map(|vcpu| {
-                let mut time = None;
-                self.back_through(vcpu, |_, event| {
-                    time = Some(event.time);
-                    Look::Done
-                })?;
-                Ok(time)
-            })
-            .collect::<Result<_, Failure>>()?;
+        let from = self.places()?.iter().map(|place| place.map(|place| place.time)).collect();
         let motions = motions.to_vec();
         self.moving = Some(Moving { direction, motions, at: self.cursor, from, found: None });
         Ok(())
@@ -77,84 +96,90 @@ impl Recorded {
     }
 
     fn go_on(&mut self, moving: &mut Moving) -> Result<Option<Stop>, Failure> {
-        let mut unknown = None;
-        // Numbers do not tell where the end is: the last events may be lost.
+        let Self { reader, wanted, .. } = self;
+        let concern = moving.concern(wanted);
         let mut events = 0;
-        for found in self.reader.forward(moving.at.saturating_add(1)).take(AT_ONCE) {
-            let (number, event) = found.map_err(|error| unreadable(&error))?;
-            events += 1;
-            match moving.meets(&event, &mut self.wanted) {
-                Met::Nothing => moving.at = number,
-                Met::Stop(stop) => {
-                    self.cursor = number;
-                    return Ok(Some(stop));
-                }
-                Met::Return { trap, vcpu } => {
-                    unknown = Some((number, trap, vcpu));
-                    break;
+        let block = |block: &Summary| concern.has(block);
+        let flow = reader.go_through(moving.at.saturating_add(1), block, |number, event| {
+            let met = moving.meets(event, wanted);
+            if matches!(met, Met::Nothing) {
+                moving.at = number;
+                events += 1;
+                if events < AT_ONCE {
+                    return ControlFlow::Continue(());
                 }
             }
-        }
-        if let Some((number, trap, vcpu)) = unknown {
+            ControlFlow::Break((number, met))
+        });
+        match flow.map_err(|error| unreadable(&error))? {
+            ControlFlow::Break((_, Met::Nothing)) => Ok(None),
+            ControlFlow::Break((number, Met::Stop(stop))) => {
+                self.cursor = number;
+                Ok(Some(stop))
+            }
             // It is looked at again then.
-            return self.look_up(number, trap, vcpu).map(|()| None);
+            ControlFlow::Break((number, Met::Return { trap, vcpu })) => {
+                self.look_up(number, trap, vcpu).map(|()| None)
+            }
+            ControlFlow::Continue(()) => {
+                // Numbers do not tell where the end is: the last events may be lost.
+                let last = self.reader.backward(u64::MAX).next().transpose();
+                let last = last.map_err(|error| unreadable(&error))?;
+                self.cursor = last.map_or(moving.at, |(number, _)| number);
+                Ok(Some(Stop { vcpu: None, cause: Cause::EndOfTrace(Direction::Forward) }))
+            }
         }
-        if events == AT_ONCE {
-            return Ok(None);
-        }
-        self.cursor = moving.at;
-        Ok(Some(Stop { vcpu: None, cause: Cause::EndOfTrace(Direction::Forward) }))
     }
 
     fn go_back(&mut self, moving: &mut Moving) -> Result<Option<Stop>, Failure> {
-        let mut unknown = None;
+        let Self { reader, wanted, .. } = self;
+        let concern = moving.concern(wanted);
         let mut events = 0;
-        let mut beginning_of_found = false;
-        for found in self.reader.backward(moving.at).take(AT_ONCE) {
-            let (number, event) = found.map_err(|error| unreadable(&error))?;
-            events += 1;
-            if let Some(Found { time, stop, .. }) = &moving.found {
-                moving.at = number;
+        let block = |block: &Summary| concern.has(block);
+        let flow = reader.back_through(moving.at, block, |number, event| {
+            if let Some(found) = &mut moving.found {
                 // It begins with the first event of its moment that tells where the vCPU was.
-                if event.time < *time {
-                    beginning_of_found = true;
-                    break;
+                if event.time < found.time {
+                    return ControlFlow::Break(Back::Arrived);
                 }
-                let same = Some(event.vcpu) == stop.vcpu && event.time == *time;
-                if same && place::pc(&event).is_some() {
-                    moving.found = Some(Found { number, time: *time, stop: stop.clone() });
+                let same = Some(event.vcpu) == found.stop.vcpu && event.time == found.time;
+                if same && place::pc(event).is_some() {
+                    found.number = number;
                 }
-                continue;
-            }
-            match moving.meets(&event, &mut self.wanted) {
-                Met::Nothing => {}
-                Met::Stop(stop) => moving.found = Some(Found { number, time: event.time, stop }),
-                Met::Return { trap, vcpu } => {
-                    unknown = Some((number, trap, vcpu));
-                    break;
+            } else {
+                match moving.meets(event, wanted) {
+                    Met::Nothing => {}
+                    Met::Stop(stop) => moving.found = Some(Found { number, time: event.time, stop }),
+                    Met::Return { trap, vcpu } => {
+                        return ControlFlow::Break(Back::Unknown { number, trap, vcpu });
+                    }
                 }
             }
             moving.at = number;
+            events += 1;
+            if events == AT_ONCE { ControlFlow::Break(Back::Further) } else { ControlFlow::Continue(()) }
+        });
+        match flow.map_err(|error| unreadable(&error))? {
+            ControlFlow::Break(Back::Further) => return Ok(None),
+            ControlFlow::Break(Back::Unknown { number, trap, vcpu }) => {
+                return self.look_up(number, trap, vcpu).map(|()| None);
+            }
+            ControlFlow::Break(Back::Arrived) | ControlFlow::Continue(()) => {}
         }
-        if let Some((number, trap, vcpu)) = unknown {
-            return self.look_up(number, trap, vcpu).map(|()| None);
-        }
-        let beginning = events < AT_ONCE;
-        if let Some(found) = moving.found.take_if(|_| beginning || beginning_of_found) {
+        if let Some(found) = moving.found.take() {
             self.cursor = found.number;
             return Ok(Some(found.stop));
         }
-        if !beginning {
-            return Ok(None);
-        }
-        self.cursor = moving.at;
+        let first = self.reader.forward(0).next().transpose().map_err(|error| unreadable(&error))?;
+        self.cursor = first.map_or(moving.at, |(number, _)| number);
         Ok(Some(Stop { vcpu: None, cause: Cause::EndOfTrace(Direction::Backward) }))
     }
 
     /// Finds out which system call of `vcpu` had this trap, which returns at event `number`.
     fn look_up(&mut self, number: u64, trap: u64, vcpu: u8) -> Result<(), Failure> {
         let mut syscall = None;
-        self.back_from(number, vcpu, |_, event| match syscall_of(event) {
+        let wanted = |block: &Summary| block.has_kind(Kind::Trap);
+        self.back_from(number, vcpu, wanted, |_, event| match syscall_of(event) {
             Some((id, code)) if id == trap => {
                 syscall = Some(code);
                 Look::Done
@@ -209,6 +234,12 @@ impl Wanted {
 }
 
 impl Moving {
+    fn concern(&self, wanted: &Wanted) -> Concern {
+        let moves = |(_, motion): &(u8, &Motion)| **motion != Motion::Hold;
+        let vcpus = (0_u8..).zip(&self.motions).filter(moves).fold(0, |all, (vcpu, _)| all | bit(vcpu));
+        Concern { vcpus, syscalls: wanted.syscalls.is_some() }
+    }
+
     /// Whether everything stops at `event`.
     fn meets(&self, event: &Event, wanted: &mut Wanted) -> Met {
         let vcpu = usize::from(event.vcpu);
@@ -220,7 +251,7 @@ impl Moving {
             return Met::Nothing;
         }
         let Some(pc) = place::pc(event) else { return wanted.syscall(event) };
-        let kind = |kind| wanted.points.iter().any(|point| point.kind == kind && point.address == pc);
+        let kind = |kind| wanted.points.contains(&Point { kind, address: pc, len: 1 });
         let cause = if kind(PointKind::Software) {
             Cause::Breakpoint { hardware: false }
         } else if kind(PointKind::Hardware) {

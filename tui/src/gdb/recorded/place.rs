@@ -1,6 +1,7 @@
 //! What events tell of where a vCPU was.
 
-use trace_format::event::{Debugger, Event, ExitReason, Payload, Registers};
+use trace_format::Summary;
+use trace_format::event::{Debugger, Event, ExitReason, Kind, Payload, Registers};
 
 use crate::gdb::registers::{Register, RegisterFile};
 
@@ -14,6 +15,11 @@ pub(super) fn pc(event: &Event) -> Option<u64> {
         Payload::Debugger(Debugger::BreakpointHit { address, .. }) => Some(*address),
         _ => None,
     }
+}
+
+/// Whether a block has events that tell where a vCPU was.
+pub(super) fn has_pc(block: &Summary) -> bool {
+    [Kind::Registers, Kind::Exit, Kind::Trap, Kind::Debugger].into_iter().any(|kind| block.has_kind(kind))
 }
 
 /// What is known of a vCPU's registers, gathered from its events backwards.

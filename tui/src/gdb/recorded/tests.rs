@@ -1,6 +1,6 @@
 use trace_format::event::{
     Access, Exit, ExitReason, Level, PagingMode, Payload, Permissions, Registers, Trap, TrapClass,
-    TrapReturn, VECTOR_SYSCALL, Walk, WalkCause, WalkOutcome,
+    TrapReturn, VECTOR_SYSCALL, VcpuState, Walk, WalkCause, WalkOutcome,
 };
 use trace_format::header::{ImageFacts, Stretch};
 use trace_format::{Header, Writer};
@@ -105,6 +105,29 @@ fn breakpoints_are_met_either_way_however_far() {
     trace.remove(0, breakpoint(250_000)).unwrap();
     assert_eq!(go(&mut trace, Direction::Backward, run).cause, Cause::EndOfTrace(Direction::Backward));
     assert!(trace.insert(0, Point { kind: PointKind::Write, ..breakpoint(1) }).is_err());
+}
+
+/// One that sleeps makes no events, while another makes hundreds of thousands.
+#[test]
+fn where_a_vcpu_was_last_is_known_however_long_ago() {
+    let header = Header { vcpus: 2, ..Header::default() };
+    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    let registers = |rip| Payload::Registers(Registers { rip, ..Registers::default() });
+    let asleep = [registers(7), Payload::State(VcpuState::Halted)];
+    for payload in asleep {
+        writer.append(&Event { time: 10, vcpu: 1, payload }).unwrap();
+    }
+    for time in 11..300_000 {
+        writer.append(&Event { time, vcpu: 0, payload: registers(time) }).unwrap();
+    }
+    let mut trace = of_bytes(writer.finish().unwrap());
+    let run = [Motion::Continue, Motion::Continue];
+    assert_eq!(go(&mut trace, Direction::Forward, run).cause, Cause::EndOfTrace(Direction::Forward));
+    assert_eq!(trace.describe(1), "#1 state: halted");
+    assert_eq!(rip(&mut trace, 1), Some(7));
+    let step = [Motion::Hold, Motion::Step];
+    let stop = go(&mut trace, Direction::Backward, step);
+    assert_eq!(stop.cause, Cause::EndOfTrace(Direction::Backward), "it was there when the step began");
 }
 
 #[test]

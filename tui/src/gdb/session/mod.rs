@@ -52,6 +52,8 @@ pub(super) struct Session<'d> {
     acknowledges: bool,
     /// The client reads errors in words.
     reads_errors: bool,
+    /// The list of threads that the client is reading.
+    threads: String,
     /// The machine has ended while it stood still.
     ended: Option<Stop>,
 }
@@ -102,6 +104,7 @@ impl<'d> Session<'d> {
             state: State::Asking,
             acknowledges: true,
             reads_errors: false,
+            threads: String::new(),
             ended: None,
         }
     }

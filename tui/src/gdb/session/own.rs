@@ -22,8 +22,11 @@ impl Session<'_> {
         } else if body == b"qC" {
             self.send(format!("QC{:x}", tid_of(self.target.vcpu)).as_bytes());
         } else if let Some(asked) = body.strip_prefix(b"qXfer:threads:read::") {
-            let document = threads_xml(self.target.debuggee);
-            match transfer(&document, asked) {
+            // It comes in pieces, which are to be of one.
+            if asked.starts_with(b"0,") || self.threads.is_empty() {
+                self.threads = threads_xml(self.target.debuggee);
+            }
+            match transfer(&self.threads, asked) {
                 Some(part) => self.send(&part),
                 None => self.refuse("this request is malformed"),
             }

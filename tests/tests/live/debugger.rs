@@ -359,7 +359,7 @@ fn every_event_that_is_waited_for_is_told() {
     let (started, control, stops) = attached(Guest::new("tlb-shootdown", 4).append("rounds=20"));
     let mut told = 0;
     loop {
-        wait_for(&control, "kind == trap and trap.vector == 0x40");
+        wait_for(&control, "kind == trap-entry and trap.vector == 0x40");
         let cause = go(&control, &stops);
         if !matches!(cause, StopCause::Matched { .. }) {
             assert!(matches!(cause, StopCause::Ending { .. }), "{cause:?}");

@@ -12,6 +12,9 @@ use toolchain::{Error, Toolchain, package};
 /// Kernels over the runtime of the built-in guests: their name, and what they are made of besides it.
 const KERNELS: &[(&str, &[&str])] = &[
     ("debugging", &["debugging.c"]),
+    ("detached", &["detached.c"]),
+    ("due", &["due.c"]),
+    ("flags", &["flags.c", "flags.user.c"]),
     ("hostile", &["hostile/main.c", "hostile/devices.c", "hostile/cpu.c", "hostile/interrupts.c"]),
     ("instructions", &["instructions.c"]),
     ("interrupts", &["interrupts.c"]),
@@ -24,7 +27,7 @@ const KERNELS: &[(&str, &[&str])] = &[
 ];
 
 /// Flat 16-bit images of one assembly file each.
-const FLAT: &[&str] = &["instructions-16"];
+const FLAT: &[&str] = &["instructions-16", "modes"];
 
 /// Programs that run on Linux guests, of one C file each.
 const PROGRAMS: &[&str] = &["shootdown"];
@@ -60,6 +63,7 @@ fn build() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=../vmm-lite/build/toolchain.rs");
 
     let runtime = toolchain.compile_runtime()?;
+    toolchain.watch("../tests/guests", "flags.h");
     toolchain.watch("../tests/guests", "x87.h");
     toolchain.watch("../tests/guests", "hostile/hostile.h");
     for (name, sources) in KERNELS {

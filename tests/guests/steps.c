@@ -41,7 +41,8 @@ __asm__(".text\n"
         NAMED("step_ioapic_read", "mov 0x10(%rbx), %eax")
         "mov $0xfee00000, %ebx\n" NAMED("step_apic_read", "mov 0x20(%rbx), %eax") "mov %eax, found+8\n"
         "xor %eax, %eax\n" NAMED("step_apic_write", "mov %eax, 0x80(%rbx)")
-        NAMED("step_cr8", "mov %rax, %cr8")
+        "mov $5, %eax\n" NAMED("step_cr8", "mov %rax, %cr8") "xor %eax, %eax\n"
+        NAMED("step_cr8_back", "mov %rax, %cr8")
         "mov $0xc0000082, %ecx\n" NAMED("step_rdmsr", "rdmsr") NAMED("step_wrmsr", "wrmsr")
         "mov $0x1b, %ecx\n" NAMED("step_apic_rdmsr", "rdmsr") "mov %eax, found+12\n" NAMED("step_apic_wrmsr", "wrmsr")
         "xor %eax, %eax; xor %ecx, %ecx\n" NAMED("step_cpuid", "cpuid")

@@ -33,3 +33,11 @@ pub const MOVING: &[u8] = image!("moving.elf");
 pub const DEBUGGING: &[u8] = image!("debugging.elf");
 /// Executes what leaves the guest, to be stepped over: `guests/steps.c`.
 pub const STEPS: &[u8] = image!("steps.elf");
+/// Saves and loads RFLAGS in every way, to be stepped over: `guests/flags.c`.
+pub const FLAGS: &[u8] = image!("flags.elf");
+/// Has interrupts due where it is looked at: `guests/due.c`.
+pub const DUE: &[u8] = image!("due.elf");
+/// Looks for what a debugger has left on its vCPUs.
+pub const DETACHED: &[u8] = image!("detached.elf");
+/// 16-bit, 32-bit and 64-bit code that tells what FS leads to: `guests/modes.S`.
+pub const MODES: &[u8] = image!("modes.bin");

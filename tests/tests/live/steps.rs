@@ -2,8 +2,8 @@
 //! the step is left for the guest.
 
 use trace_format::Header;
-use vmm_lite::{Control, Irqchip, MachineState};
-use vmscope_tests::images::STEPS;
+use vmm_lite::{Control, Irqchip, MachineState, TrapSelection};
+use vmscope_tests::images::{FLAGS, STEPS};
 use vmscope_tests::program;
 use vmscope_tests::run::{Guest, Started, symbol};
 use vmscope_tests::skip::kvm_or_skip;
@@ -11,7 +11,7 @@ use vmscope_tests::skip::kvm_or_skip;
 use crate::control::{BY, header, is_paused, until};
 
 /// The instructions, in their order: what `guests/steps.c` calls them.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "step_out",
     "step_in",
     "step_ins",
@@ -29,6 +29,7 @@ const NAMES: [&str; 23] = [
     "step_apic_read",
     "step_apic_write",
     "step_cr8",
+    "step_cr8_back",
     "step_rdmsr",
     "step_wrmsr",
     "step_apic_rdmsr",
@@ -54,7 +55,11 @@ struct Session {
 
 impl Session {
     fn new(irqchip: Irqchip) -> Self {
-        let started = Guest::image(STEPS, 1).irqchip(irqchip).paused().start();
+        Self::of(Guest::image(STEPS, 1).irqchip(irqchip))
+    }
+
+    fn of(guest: Guest) -> Self {
+        let started = guest.paused().start();
         let (control, header) = (started.vm.control(), header(&started));
         Self { started, control, header }
     }
@@ -100,6 +105,9 @@ fn step_over_exits(irqchip: Irqchip) {
     for name in NAMES {
         session.run_to(name);
         session.step(Some(name));
+        // Who plays the local APIC knows at once.
+        let cr8 = session.control.registers(0).unwrap().system.cr8;
+        assert_eq!(cr8, if name == "step_cr8" { 5 } else { 0 }, "CR8 after {name}");
     }
     // All in a row.
     session.run_to("exiting");
@@ -154,5 +162,84 @@ fn core_steps_over_exits_with_split_irqchip() {
 fn core_steps_over_exits_with_irqchip_in_kvm() {
     if kvm_or_skip("core_steps_over_exits_with_irqchip_in_kvm") {
         step_over_exits(Irqchip::Kernel);
+    }
+}
+
+/// Instructions that save RFLAGS or load them, in their order: what `guests/flags.c` calls them.
+const SAVERS: [(&str, Leads); 24] = [
+    ("kernel_pushf", Leads::On),
+    ("kernel_pushfw", Leads::On),
+    ("kernel_ud2", Leads::Away),
+    ("kernel_mov_ss", Leads::On),
+    ("kernel_after_mov_ss", Leads::On),
+    ("kernel_int3", Leads::Somewhere),
+    ("kernel_int", Leads::Somewhere),
+    ("kernel_sti", Leads::On),
+    ("kernel_after_sti", Leads::On),
+    ("kernel_popf_on", Leads::On),
+    ("kernel_own_nop", Leads::On),
+    ("kernel_own_pushf", Leads::On),
+    ("kernel_popf_off", Leads::On),
+    ("kernel_iret", Leads::On),
+    ("kernel_popf_off_2", Leads::On),
+    ("user_pushf", Leads::On),
+    ("user_pushfw", Leads::On),
+    ("user_ud2", Leads::Away),
+    ("user_mov_ss", Leads::Somewhere),
+    ("user_syscall", Leads::Away),
+    ("user_popf_on", Leads::On),
+    ("user_own_pushf", Leads::On),
+    ("user_iret", Leads::Somewhere),
+    ("user_popf_off_2", Leads::On),
+];
+/// More instructions than there are in the guest's round in one ring, its handlers included.
+const MANY_MORE: usize = 5000;
+
+/// Where an instruction leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    /// To the next.
+    On,
+    /// To a handler.
+    Away,
+    /// To a handler, or to the next instruction with the handler still to be entered.
+    Somewhere,
+}
+
+fn step_over_savers(traps: TrapSelection) {
+    let session = Session::of(Guest::image(FLAGS, 1).traps(traps));
+    session.run_to("stepped");
+    for (name, leads) in SAVERS {
+        session.run_to(name);
+        session.step((leads == Leads::On).then_some(name));
+        let end = symbol(&session.header, &format!("{name}_end"));
+        assert!(session.rip() != end || leads != Leads::Away, "{name}");
+    }
+    for ring in ["kernel", "user"] {
+        session.run_to(&format!("{ring}_flags"));
+        let end = symbol(&session.header, &format!("{ring}_flags_end"));
+        let steps = (0..MANY_MORE).find(|_| {
+            session.step(None);
+            session.rip() == end
+        });
+        assert!(steps.is_some(), "{ring}: {}", console(&session));
+    }
+    let addresses = SAVERS.map(|(name, _)| symbol(&session.header, name));
+    for address in addresses {
+        session.control.add_breakpoint(0, address).unwrap();
+    }
+    for address in addresses {
+        session.control.resume(BY).unwrap();
+        session.wait("the next breakpoint");
+        assert_eq!(session.rip(), address);
+    }
+    session.control.resume(BY).unwrap();
+    session.started.finish().assert_well();
+}
+
+#[test]
+fn core_a_steps_trap_flag_is_hidden_and_the_guests_own_is_kept() {
+    if kvm_or_skip("core_a_steps_trap_flag_is_hidden_and_the_guests_own_is_kept") {
+        step_over_savers(TrapSelection::ALL);
     }
 }

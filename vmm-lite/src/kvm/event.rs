@@ -65,6 +65,16 @@ pub(crate) enum Event {
     },
 }
 
+/// What shields the next instruction from interrupts (SDM vol. 3, 7.8.1 and 7.8.3): bits of KVM's `interrupt.shadow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Shadow {
+    /// A load of SS, which holds back debug exceptions too.
+    MovSs = 1,
+    /// `STI`.
+    Sti = 2,
+}
+
 impl Event {
     /// #BP.
     pub(crate) const BREAKPOINT: Self = Self::Trap { vector: 3 };
@@ -118,6 +128,16 @@ impl Vcpu {
         Ok(())
     }
 
+    /// Shields the next instruction from interrupts.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn begin_shadow(&mut self, shadow: Shadow) -> Result<()> {
+        let mut events = self.events()?;
+        events.interrupt.shadow = shadow as u8;
+        self.set_events(&events)
+    }
+
     /// Enters a handler at the next entry; RIP is, or will be, behind the instruction.
     ///
     /// # Errors
@@ -138,6 +158,28 @@ impl Vcpu {
             }
         }
         self.queue(&events)
+    }
+
+    /// Whether an exception or interrupt comes before the next instruction that the monitor has put there.
+    #[must_use]
+    pub(crate) fn has_event(&self) -> bool {
+        self.event_queued
+    }
+
+    /// The vector of what [`Self::has_event`] tells of.
+    ///
+    /// # Errors
+    /// When the ioctl fails.
+    pub(crate) fn queued_vector(&self) -> Result<Option<u8>> {
+        if !self.event_queued {
+            return Ok(None);
+        }
+        let events = self.events()?;
+        Ok(match (events.exception.injected, events.interrupt.injected) {
+            (0, 0) => None,
+            (0, _) => Some(events.interrupt.nr),
+            _ => Some(events.exception.nr),
+        })
     }
 
     fn queue(&mut self, events: &kvm_vcpu_events) -> Result<()> {

@@ -22,7 +22,7 @@ mod xsave;
 
 pub(crate) use clear::clear;
 pub(crate) use debug::{DebugControl, HARDWARE_BREAKPOINTS, HardwareBreakpoint};
-pub(crate) use event::{Event, Exception};
+pub(crate) use event::{Event, Exception, Shadow};
 pub(crate) use exit::Exit;
 pub(crate) use fpu::Fpu;
 pub(crate) use host::Host;

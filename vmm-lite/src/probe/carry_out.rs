@@ -8,7 +8,7 @@ use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 
 use super::frame::Frame;
-use super::{RFLAGS_RF, RFLAGS_TF};
+use super::{RFLAGS_IF, RFLAGS_RF, RFLAGS_TF};
 use crate::emulate::{Linear, general};
 use crate::error::Result;
 use crate::kvm::{Vcpu, code_segment, data_segment, segment_from_descriptor};
@@ -17,7 +17,6 @@ use crate::msr::{IA32_FMASK, IA32_KERNEL_GS_BASE, IA32_STAR};
 use crate::walk::{Paging, PhysicalMemory};
 
 const RFLAGS_CF_TO_DF_AND_OF: u64 = 0xfd5;
-const RFLAGS_IF: u64 = 1 << 9;
 const RFLAGS_DF: u64 = 1 << 10;
 const RFLAGS_AC: u64 = 1 << 18;
 const RFLAGS_FIXED: u64 = 2;

@@ -25,13 +25,9 @@ impl Frame {
         Some(Self { at, rip: word(0), cs: word(1) as u16, rflags: word(2), rsp: word(3), ss: word(4) as u16 })
     }
 
-    /// Clears bits of the RFLAGS that it holds, in memory.
-    pub(super) fn clear_flags(&self, memory: &Memory, paging: &Paging, flags: u64) {
-        const RFLAGS: u64 = 16;
-        if let Some(gpa) = paging.translate(memory.map(), self.at.wrapping_add(RFLAGS)) {
-            // It has been read from there.
-            drop(memory.write(gpa, &(self.rflags & !flags).to_le_bytes()));
-        }
+    /// Where the RFLAGS are that it holds, gva.
+    pub(super) fn rflags_at(&self) -> u64 {
+        self.at.wrapping_add(16)
     }
 
     /// The privilege level it was pushed from.

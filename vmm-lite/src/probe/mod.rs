@@ -8,6 +8,7 @@
 //! other vCPUs do not slip past. Only an instruction that is not known there is stepped, with the other vCPUs held.
 
 mod arm;
+mod bounce;
 mod budget;
 mod carry_out;
 mod copies;
@@ -20,6 +21,7 @@ mod site;
 mod step;
 mod stops;
 mod table;
+mod trap_flag;
 mod traps;
 mod watch;
 
@@ -42,11 +44,10 @@ use crate::emulate;
 use crate::error::Result;
 use crate::kvm::{DebugControl, Event, Exit, HardwareBreakpoint, Vcpu};
 use crate::memory::Memory;
-use crate::recorder::{Lane, RecordRegisters, registers_of};
+use crate::recorder::{Lane, RecordRegisters};
 use crate::walk::Paging;
 use budget::Budget;
 use carry_out::Executor;
-use frame::Frame;
 use idt::{Idt, TABLE};
 use place::Offer;
 use site::{INT3, Site};
@@ -60,6 +61,8 @@ const VECTOR_BP: u8 = 3;
 const RFLAGS_RF: u64 = 1 << 16;
 /// Trap flag.
 const RFLAGS_TF: u64 = 1 << 8;
+/// Interrupt flag.
+const RFLAGS_IF: u64 = 1 << 9;
 /// Which breakpoint register was met (SDM vol. 3, 18.2.3).
 const DR6_REGISTERS: u64 = 0xf;
 /// How many handlers may be entered and not yet returned from on one vCPU before the oldest is forgotten.
@@ -383,6 +386,10 @@ impl Probes {
         }
         let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
         if executor.carry_out(&site.instruction)? {
+            // Probes are where nobody comes by STI.
+            if !site.roles.stops.is_none() {
+                cx.vcpu.end_shadow()?;
+            }
             return Ok(Verdict::Probe { pc });
         }
         Ok(Verdict::StepOver { pc })
@@ -402,71 +409,6 @@ impl Probes {
         cx.vcpu.set_regs(&regs);
         cx.vcpu.deliver(Event::BREAKPOINT)?;
         Ok(Verdict::Probe { pc })
-    }
-
-    /// The guest has entered its own handler for breakpoints, on which a breakpoint register sits.
-    pub(super) fn bounced(&mut self, cx: &mut Context<'_>) -> Result<Verdict> {
-        let taken_back = self.take_back(cx)?;
-        if self.shared.registers == RecordRegisters::All && cx.lane.is_on() {
-            let registers = registers_of(cx.vcpu);
-            cx.lane.record_at(cx.time, Payload::Registers(registers));
-        }
-        match taken_back {
-            Some((pc, Some(site))) => self.at_site(pc, &site, cx),
-            Some((pc, None)) => Ok(Verdict::Probe { pc }),
-            // The guest's own, already delivered: record it and go on behind the handler's first instruction.
-            None => match self.bounce_site(cx) {
-                Some(site) => self.at_site(cx.vcpu.rip(), &site, cx),
-                None => Ok(Verdict::NotOurs),
-            },
-        }
-    }
-
-    /// Whether the vCPU stands where breakpoints bounce to.
-    pub(crate) fn is_at_bounce_handler(&self, cx: &mut Context<'_>) -> bool {
-        self.bounce_handler() == Some(cx.vcpu.rip())
-    }
-
-    /// Where breakpoints bounce, a vCPU may leave the guest between the breakpoint and the register on the guest's
-    /// handler. It has then not got there yet: nobody must see it in the handler, or step it on from there. True if it
-    /// has been taken back.
-    pub(crate) fn undo_bounce(&mut self, cx: &mut Context<'_>) -> Result<bool> {
-        if !self.is_at_bounce_handler(cx) {
-            return Ok(false);
-        }
-        self.refresh();
-        Ok(self.take_back(cx)?.is_some())
-    }
-
-    /// Takes the vCPU back from the guest's handler for breakpoints to the breakpoint of ours that it came from.
-    /// Returns where that is, without its site if that has gone meanwhile. None, and nothing changed, if the guest came
-    /// there by itself.
-    fn take_back(&mut self, cx: &mut Context<'_>) -> Result<Option<(u64, Option<Site>)>> {
-        let handler = cx.vcpu.rip();
-        // An interrupt for which the guest has the same handler.
-        if cx.injected.is_some_and(|vector| self.idt.handler(vector) == Some(handler)) {
-            return Ok(None);
-        }
-        let paging = self.shared.paging(&cx.vcpu.sregs());
-        let Some(frame) = Frame::read(cx.memory, &paging, cx.vcpu.regs().rsp) else { return Ok(None) };
-        let pc = frame.rip.wrapping_sub(1);
-        let (site, gone) = match self.find(pc, cx) {
-            Found::Ours(site) if site.original == INT3 => (None, false),
-            Found::Ours(site) => (Some(site), false),
-            Found::Guests => (None, false),
-            // Nor is it `INT 3`, or anything else that the guest has this handler for: a breakpoint of ours, or a copy of
-            // one, that was taken away a moment ago.
-            Found::Nothing => {
-                let alone = self.idt.handlers().get(&handler).is_some_and(|vectors| vectors.len() == 1);
-                (None, alone && !self.is_int(3, pc.wrapping_sub(1), cx))
-            }
-        };
-        if site.is_none() && !gone {
-            return Ok(None);
-        }
-        let mut executor = Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging };
-        let rewound = Frame { rip: pc, rflags: frame.rflags & !RFLAGS_RF, ..frame };
-        Ok(executor.return_to(&rewound)?.then_some((pc, site)))
     }
 }
 

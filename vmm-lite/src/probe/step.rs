@@ -1,15 +1,21 @@
 //! One instruction.
 
-use trace_format::event::{Actor, Trap};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind, Register};
+use trace_format::event::Actor;
 
+use super::site::LONGEST;
+use super::table::read_code;
+use super::trap_flag::{self, Stack};
 use super::{Context, Owner, Probes, RFLAGS_TF, VECTOR_BP, Verdict};
 use crate::calibration::BreakpointStop;
 use crate::emulate;
 use crate::error::{Error, Result};
-use crate::kvm::{DebugControl, Exit, HardwareBreakpoint, Vcpu};
+use crate::kvm::{DebugControl, Exit, HardwareBreakpoint, Shadow, Vcpu};
 use crate::probe::carry_out::Executor;
 use crate::probe::frame::Frame;
 use crate::probe::watch::Watch;
+use crate::vcpu::{Segment, load_segments};
+use crate::walk::Paging;
 
 const VECTOR_DB: u8 = 1;
 
@@ -31,8 +37,10 @@ pub(crate) enum Stepped {
 pub(super) struct OpenStep {
     /// Where the instruction is, gpa; none if that is no memory.
     at: Option<u64>,
-    /// The guest had TF set.
-    own_trap_flag: bool,
+    /// What TF was before it, and what the instruction does with it.
+    trap_flag: trap_flag::Before,
+    /// Where it goes if it enters the kernel, gva: KVM need not see the step through to there, as TF is off then.
+    entry: Option<u64>,
 }
 
 impl Probes {
@@ -42,7 +50,10 @@ impl Probes {
         self.refresh();
         let pc = emulate::linear_rip(cx.vcpu.rip(), &cx.vcpu.sregs());
         let site = if self.is_at_bounce_handler(cx) { self.bounce_site(cx) } else { self.site_at(pc, cx) };
-        if let Some(site) = site {
+        // What waits to be delivered comes before the instruction.
+        if let Some(site) = site
+            && !cx.vcpu.has_event()
+        {
             self.reported = None;
             if let Verdict::Probe { .. } = self.pass(pc, &site, cx)? {
                 return Ok(Stepped::Done);
@@ -56,9 +67,14 @@ impl Probes {
     pub(crate) fn step_natively(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
         let sregs = cx.vcpu.sregs();
         let pc = emulate::linear_rip(cx.vcpu.rip(), &sregs);
-        let at = self.shared.paging(&sregs).translate(cx.memory.map(), pc);
-        at.into_iter().for_each(|gpa| self.shared.breakpoints.take_out(cx.memory, gpa));
-        self.step = Some(OpenStep { at, own_trap_flag: cx.vcpu.regs().rflags & RFLAGS_TF != 0 });
+        let paging = self.shared.paging(&sregs);
+        let instruction = self.instruction_at(pc, &paging, cx);
+        if !cx.vcpu.has_event() && (load_ss(&instruction, &paging, cx)? || iretq(&instruction, paging, cx)?) {
+            return Ok(Stepped::Done);
+        }
+        let step = self.open_step(pc, &instruction, &paging, cx)?;
+        step.at.into_iter().for_each(|gpa| self.shared.breakpoints.take_out(cx.memory, gpa));
+        self.step = Some(step);
         let outcome = self.run_one(cx);
         if matches!(&outcome, Ok(Stepped::Exit(exit)) if exit.awaits_completion()) {
             return outcome;
@@ -100,32 +116,42 @@ impl Probes {
         let Some(step) = self.step.take() else { return Ok(false) };
         step.at.into_iter().for_each(|gpa| self.shared.breakpoints.put_back(cx.memory, gpa));
         self.set_debug(cx)?;
-        if !step.own_trap_flag {
-            self.hide_trap_flag(cx);
-        }
+        let paging = self.shared.paging(&cx.vcpu.sregs());
+        step.trap_flag.settle(&self.idt, cx, &paging)?;
         self.undo_bounce(cx)
     }
 
-    /// If the instruction faulted, or an interrupt came instead, the CPU has pushed RFLAGS with the step's TF, by which
-    /// the guest would be trapped after its handler.
-    fn hide_trap_flag(&self, cx: &mut Context<'_>) {
-        let paging = self.shared.paging(&cx.vcpu.sregs());
-        let (mut rip, mut rsp) = (cx.vcpu.rip(), cx.vcpu.regs().rsp);
-        // Where a handler begins with a breakpoint that has bounced, its own frame is the second.
-        for _ in 0..2 {
-            let Some(vector) = (0..=u8::MAX).find(|vector| self.idt.handler(*vector) == Some(rip)) else {
-                return;
-            };
-            let code = if Trap::pushes_error_code(vector) { 8 } else { 0 };
-            let Some(frame) = Frame::read(cx.memory, &paging, rsp.wrapping_add(code)) else { return };
-            if frame.rflags & RFLAGS_TF != 0 {
-                frame.clear_flags(cx.memory, &paging, RFLAGS_TF);
-            }
-            if vector != VECTOR_BP {
-                return;
-            }
-            (rip, rsp) = (frame.rip.wrapping_sub(1), frame.rsp);
-        }
+    fn instruction_at(&self, pc: u64, paging: &Paging, cx: &mut Context<'_>) -> Instruction {
+        let mut code = [0; LONGEST];
+        let length = read_code(cx.memory, paging, &self.table, pc, &mut code);
+        emulate::decode(code.get(..length).unwrap_or_default(), cx.vcpu.rip(), &cx.vcpu.sregs())
+    }
+
+    /// What is to be known of `instruction`, at gva `pc`, before it is stepped.
+    fn open_step(
+        &self,
+        pc: u64,
+        instruction: &Instruction,
+        paging: &Paging,
+        cx: &mut Context<'_>,
+    ) -> Result<OpenStep> {
+        let entry = match cx.vcpu.queued_vector()? {
+            // What waits to be delivered goes first.
+            Some(vector) => self.idt.handler(vector),
+            None => match instruction.code() {
+                Code::Int1 => self.idt.handler(VECTOR_DB),
+                Code::Int3 => self.idt.handler(VECTOR_BP),
+                Code::Int_imm8 => self.idt.handler(instruction.immediate8()),
+                Code::Syscall => Some(self.lstar).filter(|lstar| *lstar != 0),
+                _ => None,
+            },
+        };
+        let stack = Stack { memory: cx.memory, paging };
+        Ok(OpenStep {
+            at: paging.translate(cx.memory.map(), pc),
+            trap_flag: trap_flag::Before::look(instruction, &cx.vcpu.regs(), &cx.vcpu.sregs(), &stack),
+            entry,
+        })
     }
 
     fn run_one(&mut self, cx: &mut Context<'_>) -> Result<Stepped> {
@@ -150,14 +176,20 @@ impl Probes {
         let from = cx.vcpu.rip();
         // The instruction may fault into a handler that begins with a breakpoint of ours, which must not bounce unseen.
         let breakpoints = self.bounce_handler().filter(|handler| !self.table.is_empty() && *handler != from);
-        let execute = bounce.into_iter().chain(breakpoints).map(HardwareBreakpoint::Execute);
+        let entry = self.step.as_ref().and_then(|step| step.entry);
+        let entry =
+            entry.filter(|entry| !(bounce.into_iter().chain(breakpoints)).any(|other| other == *entry));
+        let execute = bounce.into_iter().chain(breakpoints).chain(entry).map(HardwareBreakpoint::Execute);
         for (register, wanted) in debug.hardware.iter_mut().zip(execute.chain(self.table.watch_registers())) {
             *register = Some(wanted);
         }
         cx.vcpu.set_debug(debug)?;
+        // The guest's own debug exception goes to the same handler.
+        let entering = cx.vcpu.has_event();
         match cx.vcpu.run()? {
             // Not every host reports every step, over IRETQ say: then the guest runs on until it is interrupted.
             Exit::Interrupted if cx.vcpu.rip() != from => Ok(Stepped::Done),
+            Exit::Debug { exception: 1, pc, .. } if Some(pc) == bounce && entering => Ok(Stepped::Done),
             Exit::Debug { exception: 1, pc, .. } if Some(pc) == bounce => {
                 self.undo_trap(cx)?;
                 Ok(Stepped::Done)
@@ -180,4 +212,32 @@ impl Probes {
         }
         Ok(())
     }
+}
+
+/// Carries out a load of SS from a register. The CPU traps only after the instruction behind it (SDM vol. 3, 7.8.3), so
+/// that a step of KVM's would be two. False, and nothing changed, if it is another instruction, or would fault.
+fn load_ss(instruction: &Instruction, paging: &Paging, cx: &mut Context<'_>) -> Result<bool> {
+    let is_load = instruction.mnemonic() == Mnemonic::Mov
+        && (instruction.op0_register(), instruction.op1_kind()) == (Register::SS, OpKind::Register);
+    let (regs, mut sregs) = (cx.vcpu.regs(), cx.vcpu.sregs());
+    let Some(selector) = emulate::general(&regs, instruction.op1_register()).filter(|_| is_load) else {
+        return Ok(false);
+    };
+    let loads = [(Segment::Ss, selector as u16)];
+    if load_segments(cx.memory.map(), paging, &mut sregs, regs.rflags, &loads).is_err() {
+        return Ok(false);
+    }
+    cx.vcpu.set_sregs(&sregs);
+    cx.vcpu.pass_instruction(instruction.len() as u64)?;
+    cx.vcpu.begin_shadow(Shadow::MovSs)?;
+    Ok(true)
+}
+
+/// Carries out an `IRETQ`: some KVMs do not see a step over it, and go on behind the instruction that it leads to. False,
+/// and nothing changed, if it is another instruction, or none that can be done here.
+fn iretq(instruction: &Instruction, paging: Paging, cx: &mut Context<'_>) -> Result<bool> {
+    if instruction.code() != Code::Iretq {
+        return Ok(false);
+    }
+    Executor { vcpu: &mut *cx.vcpu, memory: cx.memory, paging }.carry_out(instruction)
 }

@@ -27,6 +27,7 @@ pub(crate) use console::Console;
 pub(crate) use local_apic::{KernelApic, KernelApicOwnPics, LocalApic, OwnApic};
 pub(crate) use request::Request;
 pub use segments::Segment;
+pub(crate) use segments::load as load_segments;
 
 use crate::error::Result;
 use crate::kvm::{Exit, Left, PowerOn, Vcpu};

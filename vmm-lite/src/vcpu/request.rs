@@ -74,13 +74,20 @@ impl VcpuThread {
         }
         let from = self.vcpu.rip();
         // A halted vCPU stays where it is until an interrupt wakes it.
-        if self.activity == Activity::Running && !self.carry_out_hlt()? {
+        let entering = self.vcpu.has_event();
+        if self.activity == Activity::Running && (entering || !self.carry_out_hlt()?) {
             self.step_through(from)?;
             self.machine.local_apic.after_step(self)?;
         }
+        if !entering {
+            // The handler's first instruction, which tells of it, is done.
+            self.injected = None;
+        }
         let (to, mut watched) = (self.vcpu.rip(), None);
-        let time = self.begin().time;
-        self.record_registers(time);
+        let timing = self.begin();
+        self.record_registers(timing.time);
+        // A step need not have had an exit that was handled: what the instruction has loaded is seen here.
+        self.notice_changes(timing)?;
         self.record(Payload::Debugger(Debugger::Stepped { by, from, to }));
         if let Some(watch) = self.probes.take_watched() {
             let Watch { address, access, .. } = watch;

@@ -1,5 +1,5 @@
-//! Loading segment registers for a debugger, as `MOV` and far jumps do: a selector brings its base, limit and
-//! attributes along.
+//! Loading segment registers for a debugger and its steps, as `MOV` and far jumps do: a selector brings its base, limit
+//! and attributes along.
 
 use kvm_bindings::{kvm_segment, kvm_sregs};
 
@@ -75,7 +75,7 @@ impl Segment {
 ///
 /// # Errors
 /// When a selector names no descriptor that the register takes, or CS and SS would not have the same privilege level.
-pub(super) fn load(
+pub(crate) fn load(
     memory: &impl PhysicalMemory,
     paging: &Paging,
     sregs: &mut kvm_sregs,

@@ -1,7 +1,11 @@
 //! Coming and going.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use trace_format::event::Actor;
 use vmm_lite::CpuModel;
+use vmscope_tests::images::INTERRUPTS;
 use vmscope_tests::run::Guest;
 
 use crate::{Vmscope, client::Gdb, gdb_or_skip};
@@ -57,9 +61,54 @@ fn core_ten_times() {
     assert!(status.success() && last.contains("ended by gdb"), "{last}");
 }
 
+/// A guest all of whose vCPUs sleep, with interrupts on and none due, and GDB that has stopped it there.
+fn asleep() -> (Vmscope, Gdb) {
+    let vmscope = Vmscope::image(INTERRUPTS, &["--wait", "--cpus", SLEEPERS, "--append", "sleep=1"]);
+    let mut gdb = Gdb::attach(&vmscope);
+    for stop in ["text == \\\"asleep\\\" and kind == marker", "exit.reason == hlt and vcpu == 0"] {
+        gdb.ask(&format!("monitor break-on {stop}"));
+        gdb.tell("-exec-continue");
+        gdb.expect("*stopped");
+    }
+    gdb.ask("monitor break-on off");
+    (vmscope, gdb)
+}
+
+/// How many of its vCPUs sleep: it must be all.
+const SLEEPERS: &str = "3";
+
+fn sleepers(gdb: &mut Gdb) -> String {
+    gdb.ask("info threads").matches("(halted, ring 0, ").count().to_string()
+}
+
 #[test]
-fn ctrl_c_also_when_every_vcpu_sleeps() {
-    if !gdb_or_skip("ctrl_c_also_when_every_vcpu_sleeps") {
+fn core_ctrl_c_also_when_every_vcpu_sleeps() {
+    if !gdb_or_skip("core_ctrl_c_also_when_every_vcpu_sleeps") {
+        return;
+    }
+    let (vmscope, mut gdb) = asleep();
+    for _ in 0..3 {
+        assert_eq!(sleepers(&mut gdb), SLEEPERS);
+        gdb.tell("-exec-continue");
+        gdb.expect("*running");
+        gdb.tell("-exec-interrupt --all");
+        let stopped = gdb.expect("*stopped");
+        assert!(stopped.contains("SIGINT"), "{stopped}");
+    }
+    // Nothing wakes it, but whoever puts it elsewhere: behind the instruction behind HLT, and somebody has typed.
+    for command in ["thread 1", "set var quit = 1", "set var serial_interrupts = 1", "set $pc = $pc + 1"] {
+        gdb.ask(command);
+    }
+    gdb.tell("-exec-continue");
+    gdb.expect("*stopped");
+    gdb.tell("-target-detach");
+    gdb.expect("^done");
+    vmscope.finish_well();
+}
+
+#[test]
+fn ctrl_c_over_and_over() {
+    if !gdb_or_skip("ctrl_c_over_and_over") {
         return;
     }
     let vmscope = Vmscope::start("tlb-shootdown", &ENDLESS);
@@ -75,6 +124,46 @@ fn ctrl_c_also_when_every_vcpu_sleeps() {
     gdb.expect("^done");
     // Whoever comes next is served as well.
     assert!(vmscope.gdb(&["kill"]).contains("killed"));
+    vmscope.finish();
+}
+
+/// How often the thread of `process` that serves GDB has been on a CPU.
+fn turns(process: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let read = |task: &Path, file| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+    let served = tasks.map(|task| task.unwrap().path()).find(|task| read(task, "comm").trim() == "gdb");
+    let status = read(&served.expect("a thread serves GDB"), "status");
+    let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
+    counts.map(|line| line.rsplit('\t').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// Waits until that thread sleeps, and looks whether it goes on doing so.
+fn assert_sleeps(process: u32) {
+    const LOOKS: u32 = 200;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let (mut seen, mut same) = (turns(process), 0);
+    while same < LOOKS {
+        assert!(Instant::now() < deadline, "the thread that serves GDB wakes all the time: {seen} times");
+        std::thread::sleep(Duration::from_millis(1));
+        let now = turns(process);
+        same = if now == seen { same + 1 } else { 0 };
+        seen = now;
+    }
+}
+
+#[test]
+fn whoever_waits_for_gdb_or_for_the_guest_sleeps() {
+    if !gdb_or_skip("whoever_waits_for_gdb_or_for_the_guest_sleeps") {
+        return;
+    }
+    let (vmscope, mut gdb) = asleep();
+    assert_sleeps(vmscope.process());
+    gdb.tell("-exec-continue");
+    gdb.expect("*running");
+    assert_sleeps(vmscope.process());
+    gdb.tell("-exec-interrupt --all");
+    gdb.expect("*stopped");
+    gdb.ask("kill");
     vmscope.finish();
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Vmscope {
     lines: Receiver<String>,
     /// What GDB connects to.
     pub(crate) address: String,
-    /// The guest's image, with debug information.
+    /// The guest's image, with debug information if it is an ELF file.
     image: PathBuf,
     directory: Option<TempDir>,
 }
@@ -31,15 +31,32 @@ impl Vmscope {
         Self::listen(name, "127.0.0.1:0", arguments)
     }
 
-    /// The same, listening at `address`; `DIR` in it is a directory of its own.
+    /// Runs the guest that `image` holds, one of [`vmscope_tests::images`].
+    pub(crate) fn image(image: &[u8], arguments: &[&str]) -> Self {
+        Self::record(None, image, "127.0.0.1:0", arguments)
+    }
+
+    /// The same as [`Self::start`], listening at `address`; `DIR` in it is a directory of its own.
     pub(crate) fn listen(name: &str, address: &str, arguments: &[&str]) -> Self {
+        Self::record(Some(name), vmm_lite::guests::find(name).unwrap().image, address, arguments)
+    }
+
+    /// The built-in guest `name`, or another, whose image this is.
+    fn record(name: Option<&str>, bytes: &[u8], address: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let image = directory.path().join(format!("{name}.elf"));
-        std::fs::write(&image, vmm_lite::guests::find(name).unwrap().image).unwrap();
+        let image = directory.path().join("guest");
+        std::fs::write(&image, bytes).unwrap();
+        let path = image.to_string_lossy();
         let trace = directory.path().join("t.vmt");
         let address = address.replace("DIR", &directory.path().to_string_lossy());
-        let mut command =
-            program::command(&["record", name, "--gdb", &address, "-o", &trace.to_string_lossy()]);
+        let mut command = program::command(&[
+            "record",
+            name.unwrap_or(&path),
+            "--gdb",
+            &address,
+            "-o",
+            &trace.to_string_lossy(),
+        ]);
         let mut child = command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -57,6 +74,11 @@ impl Vmscope {
         started
     }
 
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line on standard error from now on that is `wanted`.
     pub(crate) fn line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let mut seen = Vec::new();
@@ -72,9 +94,15 @@ impl Vmscope {
     /// Runs GDB with the guest's symbols and these commands after it has connected. What it prints on both outputs.
     pub(crate) fn gdb(&self, commands: &[&str]) -> String {
         let mut gdb = gdb::command();
-        gdb.arg(&self.image);
+        if self.has_symbols() {
+            gdb.arg(&self.image);
+        }
         let connect = format!("target remote {}", self.address);
         gdb::batch(gdb, [&*connect].into_iter().chain(commands.iter().copied()))
+    }
+
+    fn has_symbols(&self) -> bool {
+        std::fs::read(&self.image).unwrap().starts_with(b"\x7fELF")
     }
 
     /// A connection without GDB.
@@ -198,6 +226,35 @@ impl Gdb {
                 Ok(line) if line.starts_with("^error") => panic!("{line} after {seen:?}"),
                 Ok(line) => seen.push(line),
                 Err(error) => panic!("GDB did not say {start} ({error}) but {seen:?}"),
+            }
+        }
+    }
+}
+
+impl Gdb {
+    /// Lets the guest go on as `command` says, and waits until it stops.
+    pub(crate) fn go(&mut self, command: &str) -> String {
+        self.tell(command);
+        self.expect("*stopped")
+    }
+
+    /// What an expression is.
+    pub(crate) fn value(&mut self, expression: &str) -> String {
+        let said = self.ask(&format!("output {expression}"));
+        let printed = said.lines().find_map(|line| line.strip_prefix("~\"")?.strip_suffix('"'));
+        printed.unwrap_or_else(|| panic!("{expression}: {said}")).to_owned()
+    }
+
+    /// What it prints for a command of its command line.
+    pub(crate) fn ask(&mut self, command: &str) -> String {
+        self.tell(&format!("-interpreter-exec console \"{command}\""));
+        let mut said = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.starts_with("^done") => return said,
+                Ok(line) if line.starts_with("^error") => panic!("{command}: {line} after {said}"),
+                Ok(line) => said += &(line + "\n"),
+                Err(error) => panic!("GDB did not carry out {command} ({error}) but said {said}"),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Where the guest stops.
 
 use vmm_lite::doctor;
+use vmscope_tests::images::{DEBUGGING, STEPS};
 
 use crate::{Vmscope, gdb_or_skip};
 
@@ -90,5 +91,51 @@ fn hardware_breakpoints_on_every_vcpu() {
         "continue",
     ]);
     assert!(said.contains("@ [1, 2, 3, 4]"), "{said}");
+    vmscope.finish_well();
+}
+
+#[test]
+fn core_a_guests_own_breakpoints_reach_it() {
+    if !gdb_or_skip("core_a_guests_own_breakpoints_reach_it") {
+        return;
+    }
+    let vmscope = Vmscope::image(DEBUGGING, &["--wait"]);
+    let said = vmscope.gdb(&[
+        // Alike to the guest's own, in code and in handler.
+        "break first",
+        "continue",
+        "break on_breakpoint",
+        "continue",
+        "printf \"@ %d %d\\n\", frame->rip == (unsigned long) second + 1, breakpoints",
+        "continue",
+        "printf \"@ %d %d\\n\", frame->rip == (unsigned long) second + 1, breakpoints",
+        "delete 2",
+        "continue",
+        "detach",
+    ]);
+    let values: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("@ ")).collect();
+    assert_eq!(values, ["1 0", "1 1"], "{said}");
+    assert!(said.contains("about to end: the guest exited with status 0"), "{said}");
+    vmscope.finish_well();
+}
+
+#[test]
+fn core_what_was_read_from_a_device_is_there_at_the_stop() {
+    if !gdb_or_skip("core_what_was_read_from_a_device_is_there_at_the_stop") {
+        return;
+    }
+    let vmscope = Vmscope::image(STEPS, &["--wait"]);
+    let said = vmscope.gdb(&[
+        "monitor break-on io.port == 0x3ff and exit.reason == io-in",
+        "continue",
+        "printf \"@ %d %#x\\n\", $pc == step_in_end, $al",
+        "monitor break-on exit.reason == mmio-read and mmio.gpa == 0xe0000000",
+        "continue",
+        "printf \"@ %d %#x\\n\", $pc == step_mmio_read_end, $eax",
+        "monitor break-on off",
+        "detach",
+    ]);
+    let values: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("@ ")).collect();
+    assert_eq!(values, ["1 0x5a", "1 0xffffffff"], "{said}");
     vmscope.finish_well();
 }

@@ -1,14 +1,14 @@
 //! Offline commands over recorded traces.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
 use std::process::Stdio;
 
 use trace_format::event::{MACHINE, Screen};
 use trace_format::{Event, Header, Payload, Writer};
-use vmscope_tests::program;
-use vmscope_tests::replays;
+use vmscope_tests::{gdb, program, replays};
 
 fn replay(name: &str) -> String {
     replays::named(name).to_str().unwrap().to_owned()
@@ -123,4 +123,43 @@ fn guests_are_listed() {
     for name in ["hello", "real-mode", "trap-forwarding", "demand-paging", "tlb-shootdown", "exit-storm"] {
         assert!(said.contains(name), "{name}: {said}");
     }
+}
+
+#[test]
+fn symbols_are_an_elf_file_for_gdb() {
+    let directory = tempfile::tempdir().unwrap();
+    let elf = directory.path().join("linux.elf");
+    let elf = elf.to_str().unwrap();
+    let trace = replay("linux-shootdown.vmt");
+    let output = program::run(&["symbols", &trace, "-o", elf]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr).replace(elf, "linux.elf");
+    insta::assert_snapshot!("symbols-said", said);
+
+    // vmscope takes them like those of any other file.
+    let again = ["record", "/dev/null", "--symbols", elf, "-o", "/no/such/folder/t.vmt"];
+    assert!(!String::from_utf8_lossy(&program::run(&again).stderr).contains("symbols"));
+
+    let none = replay("real-mode.vmt");
+    let output = program::run(&["symbols", &none, "-o", elf]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).replace(&none, "real-mode.vmt");
+    insta::assert_snapshot!("symbols-none", said);
+    assert_eq!(program::run(&["symbols", &trace, "-o", &trace]).status.code(), Some(2));
+
+    if !gdb::or_skip("symbols_are_an_elf_file_for_gdb") {
+        return;
+    }
+    // Where handlers were entered GDB finds the same names.
+    let fields = ["--filter", "kind == trap-entry", "--fields", "trap.handler,trap.handler.symbol"];
+    let events = program::expect(0, &[&["events", &*trace][..], &fields].concat());
+    let handlers: BTreeSet<(&str, &str)> = events.lines().filter_map(|line| line.split_once('\t')).collect();
+    assert!(handlers.len() > 3, "{handlers:?}");
+    let (asked, expected): (Vec<_>, Vec<_>) = handlers
+        .iter()
+        .map(|(address, name)| (format!("info symbol {address}"), format!("{name} in section .text\n")))
+        .unzip();
+    let mut command = gdb::command();
+    command.arg(elf);
+    assert_eq!(gdb::batch(command, asked.iter().map(String::as_str)), expected.concat());
 }

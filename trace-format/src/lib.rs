@@ -24,6 +24,7 @@ pub mod analysis;
 pub mod assertion;
 pub mod describe;
 pub mod diff;
+pub mod elf;
 mod error;
 pub mod event;
 pub mod export;

@@ -56,11 +56,19 @@ impl Symbols {
         self.entries.iter().enumerate().map(|(n, entry)| (entry.address, entry.size, self.name(n)))
     }
 
+    /// Every symbol: address where the guest has it, size and name. What the slide would move past the last address
+    /// is at none, and left out.
+    pub fn placed(&self) -> impl Iterator<Item = (u64, u64, &str)> {
+        self.iter().filter_map(|(linked, size, name)| {
+            let slide = if linked >= KERNEL_BASE { self.slide } else { 0 };
+            Some((linked.checked_add(slide)?, size, name))
+        })
+    }
+
     /// The address of the first symbol called `name`, where the guest has it: with the slide.
     #[must_use]
     pub fn address_of(&self, name: &str) -> Option<u64> {
-        let (address, ..) = self.iter().find(|(.., each)| *each == name)?;
-        Some(if address >= KERNEL_BASE { address.wrapping_add(self.slide) } else { address })
+        self.placed().find_map(|(address, _, each)| (each == name).then_some(address))
     }
 
     /// The name of the symbol that holds guest virtual address `address`, and the offset into it in bytes.
@@ -153,6 +161,8 @@ mod tests {
         assert_eq!(table.address_of("_stext"), Some(0xffff_ffff_9f00_0000));
         assert_eq!(table.address_of("main"), Some(0x40_0000));
         assert_eq!(table.address_of("nothing"), None);
+        let placed: Vec<_> = table.placed().collect();
+        assert_eq!(placed, [(0x40_0000, 0x100, "main"), (0xffff_ffff_9f00_0000, 0x100, "_stext")]);
     }
 
     #[test]
@@ -163,7 +173,7 @@ mod tests {
             for address in [0, 1, 1 << 63, u64::MAX - 1, u64::MAX] {
                 let _ = table.at(address);
             }
-            assert!(table.address_of("last").is_some());
+            assert_eq!(table.placed().count(), if slide == 0 { 2 } else { 1 });
         }
     }
 }

@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod selection;
 mod slice;
+mod symbols;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,7 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Diff(arguments)) => diff::diff(&arguments),
         Some(Command::Filter) => selection::explain(),
         Some(Command::Export(arguments)) => export::export(&arguments),
+        Some(Command::Symbols(arguments)) => symbols::write(&arguments),
         Some(Command::Screen(arguments)) => display::screen(&arguments),
         Some(Command::Console(arguments)) => display::console(&arguments),
         Some(Command::Check(arguments)) => check::check(&arguments),

@@ -14,6 +14,7 @@ use super::guests::Guests;
 use super::import::Import;
 use super::report::Report;
 use super::slice::Slice;
+use super::symbols::Symbols;
 use crate::gdb::Address;
 
 /// The guest of a plain `vmscope`.
@@ -87,6 +88,13 @@ pub enum Command {
     Filter,
     /// Write a trace in another tool's format: Perfetto, Chrome, CSV, Parquet
     Export(super::export::Export),
+    /// Write the guest's symbols as an ELF file, for GDB
+    ///
+    /// They are at the addresses that the guest has them at: a Linux kernel moves itself (KASLR), and where to is known
+    /// when it has set up its system calls. For a guest without debug information of its own, such as a bzImage; of a
+    /// trace that is being written, too: 'gdb ELF -ex "target remote ADDRESS"'. There are names in the file and no code,
+    /// so GDB has it from the guest.
+    Symbols(Symbols),
     /// Print the guest's VGA text screen as it was at the end, or at a moment
     ///
     /// A line for each row, without colours. If the guest never wrote to its text screen, or not before that moment, the

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -20,8 +20,8 @@ pub(crate) struct Vmscope {
     lines: Receiver<String>,
     /// What GDB connects to.
     pub(crate) address: String,
-    /// The guest's image, with debug information if it is an ELF file.
-    image: PathBuf,
+    /// The guest's image, with debug information; a file that GDB knows.
+    image: Option<PathBuf>,
     directory: Option<TempDir>,
 }
 
@@ -33,30 +33,38 @@ impl Vmscope {
 
     /// Runs the guest that `image` holds, one of [`vmscope_tests::images`].
     pub(crate) fn image(image: &[u8], arguments: &[&str]) -> Self {
-        Self::record(None, image, "127.0.0.1:0", arguments)
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("guest");
+        std::fs::write(&path, image).unwrap();
+        let symbols = image.starts_with(b"\x7fELF").then(|| path.clone());
+        Self::record(&path.to_string_lossy(), symbols, directory, "127.0.0.1:0", arguments)
     }
 
     /// The same as [`Self::start`], listening at `address`; `DIR` in it is a directory of its own.
     pub(crate) fn listen(name: &str, address: &str, arguments: &[&str]) -> Self {
-        Self::record(Some(name), vmm_lite::guests::find(name).unwrap().image, address, arguments)
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join(format!("{name}.elf"));
+        std::fs::write(&image, vmm_lite::guests::find(name).unwrap().image).unwrap();
+        Self::record(name, Some(image), directory, address, arguments)
     }
 
-    /// The built-in guest `name`, or another, whose image this is.
-    fn record(name: Option<&str>, bytes: &[u8], address: &str, arguments: &[&str]) -> Self {
+    /// Runs the image file `guest`, of which GDB is told nothing.
+    pub(crate) fn file(guest: &Path, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let image = directory.path().join("guest");
-        std::fs::write(&image, bytes).unwrap();
-        let path = image.to_string_lossy();
+        Self::record(&guest.to_string_lossy(), None, directory, "127.0.0.1:0", arguments)
+    }
+
+    fn record(
+        guest: &str,
+        image: Option<PathBuf>,
+        directory: TempDir,
+        address: &str,
+        arguments: &[&str],
+    ) -> Self {
         let trace = directory.path().join("t.vmt");
         let address = address.replace("DIR", &directory.path().to_string_lossy());
-        let mut command = program::command(&[
-            "record",
-            name.unwrap_or(&path),
-            "--gdb",
-            &address,
-            "-o",
-            &trace.to_string_lossy(),
-        ]);
+        let mut command =
+            program::command(&["record", guest, "--gdb", &address, "-o", &trace.to_string_lossy()]);
         let mut child = command.args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -94,15 +102,14 @@ impl Vmscope {
     /// Runs GDB with the guest's symbols and these commands after it has connected. What it prints on both outputs.
     pub(crate) fn gdb(&self, commands: &[&str]) -> String {
         let mut gdb = gdb::command();
-        if self.has_symbols() {
-            gdb.arg(&self.image);
-        }
+        gdb.args(&self.image);
         let connect = format!("target remote {}", self.address);
         gdb::batch(gdb, [&*connect].into_iter().chain(commands.iter().copied()))
     }
 
-    fn has_symbols(&self) -> bool {
-        std::fs::read(&self.image).unwrap().starts_with(b"\x7fELF")
+    /// Where its trace is until it has ended.
+    pub(crate) fn trace(&self) -> PathBuf {
+        self.directory.as_ref().unwrap().path().join("t.vmt")
     }
 
     /// A connection without GDB.
@@ -123,10 +130,15 @@ impl Vmscope {
     }
 
     /// Waits for its end; the guest must have found nothing wrong with itself. Returns the directory of the run.
-    pub(crate) fn finish_well(mut self) -> TempDir {
+    pub(crate) fn finish_well(self) -> TempDir {
+        self.finish_as("the guest exited with status 0")
+    }
+
+    /// The same, of a guest that ends in its own way.
+    pub(crate) fn finish_as(mut self, end: &str) -> TempDir {
         let directory = self.directory.take().unwrap();
         let (last, status) = self.finish();
-        assert!(status.success() && last.contains("the guest exited with status 0"), "{status}: {last}");
+        assert!(status.success() && last.contains(end), "{status}: {last}");
         directory
     }
 }
@@ -192,7 +204,7 @@ impl Gdb {
     /// Connects to `vmscope`.
     pub(crate) fn attach(vmscope: &Vmscope) -> Self {
         let mut command = gdb::command();
-        command.arg("--interpreter=mi3").arg(&vmscope.image);
+        command.arg("--interpreter=mi3").args(&vmscope.image);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());

@@ -28,6 +28,7 @@ mod client;
 mod due;
 mod hostile;
 mod leaving;
+mod linux;
 mod listening;
 mod modes;
 mod monitor;

@@ -1,8 +1,9 @@
 //! `--gdb` and `--wait`.
 
-use std::path::Path;
-
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -38,12 +39,18 @@ pub(super) fn listen(options: &GuestOptions, ui: bool) -> Result<Option<Listener
 
 /// How to connect.
 pub(super) fn invitation(address: &Address, request: &Request) -> String {
-    let image = Path::new(&request.guest);
-    let symbols = request.options.symbols.first().map(|file| file.path.as_path());
-    let file = symbols.or(Some(image).filter(|image| image.is_file()));
+    let symbols = request.options.symbols.iter().map(|file| file.path.as_path());
+    let file = symbols.chain([Path::new(&request.guest)]).find(|file| is_elf(file));
     let file = file.map(|file| format!(" {}", file.display())).unwrap_or_default();
     let warning = if address.is_local() { "" } else { "; anybody can" };
     format!("to debug it: gdb{file} -ex 'target remote {address}'{warning}")
+}
+
+/// Whether GDB can read it; a bzImage or a System.map it cannot.
+fn is_elf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"\x7fELF"
 }
 
 /// A trace that GDB can look at.
@@ -119,4 +126,36 @@ fn image(header: &Header, given: Option<&Path>) -> Result<Option<Cow<'static, [u
     // A file that cannot be read is none.
     let image = built_in.or_else(|| std::fs::read(&header.guest).ok().map(Cow::Owned));
     Ok(image.filter(|bytes| facts.agrees(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn gdb_is_given_the_first_file_that_it_can_read() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).expect("a file");
+            path.to_string_lossy().into_owned()
+        };
+        let [kernel, elf] = [file("vmlinuz", b"MZ"), file("vmlinux", b"\x7fELF\x02")];
+        let map = file("System.map", b"1000 T _text\n");
+        let address: Address = "127.0.0.1:7".parse().expect("an address");
+        let said = |words: &[&str]| {
+            let run = Cli::parse_from([&["vmscope"][..], words].concat()).run;
+            let guest = run.guest.expect("a guest");
+            invitation(&address, &Request { guest, options: run.options, trace: None, followed: false })
+        };
+        let without = "to debug it: gdb -ex 'target remote 127.0.0.1:7'";
+        let with = format!("to debug it: gdb {elf} -ex 'target remote 127.0.0.1:7'");
+        assert_eq!(said(&["hello"]), without);
+        assert_eq!(said(&[&kernel, "--symbols", &map]), without);
+        assert_eq!(said(&[&elf, "--symbols", &map]), with);
+        assert_eq!(said(&[&kernel, "--symbols", &map, "--symbols", &elf]), with);
+    }
 }

@@ -132,9 +132,14 @@ fn a_triple_fault_stops_as_an_event_before_the_end() {
     assert!(said.contains("stops at events with exit.reason == shutdown"), "{said}");
     if said.contains("triple fault") {
         let [stop] = stops(&said)[..] else { panic!("{said}") };
-        assert!(stop.contains("exit shutdown at 0x7000000000"), "{said}");
-        assert!(stop.ends_with("; the guest is about to end: triple fault"), "{said}");
-        assert!(said.contains("0x7000000000"), "{said}");
+        assert!(stop.contains("; the guest is about to end: triple fault"), "{said}");
+        if said.contains("KVM has reset this vCPU") {
+            // SVM's: what the registers were is lost, and this is said.
+            assert!(stop.contains("exit shutdown"), "{said}");
+        } else {
+            assert!(stop.contains("exit shutdown at 0x7000000000"), "{said}");
+            assert!(said.contains("0x7000000000"), "{said}");
+        }
     } else {
         // An emulating KVM says it otherwise.
         assert!(said.contains("the guest is about to end: "), "{said}");

@@ -222,9 +222,10 @@ pub(crate) enum Cause {
     SyscallReturn { number: u64 },
     /// There is nothing more in this direction.
     EndOfTrace(Direction),
-    /// The machine is about to end; it does when it is resumed.
+    /// The machine is about to end; it does when it is resumed. `event` is what led to it, in words, if that was to be
+    /// stopped at.
     #[allow(missing_docs)]
-    Ending { why: StopReason },
+    Ending { why: StopReason, event: Option<String> },
     /// The machine has ended.
     #[allow(missing_docs)]
     Ended { why: StopReason },

@@ -19,6 +19,9 @@ pub(super) const PANIC: u64 = 0xbad_0000;
 /// It exits when a vCPU comes there.
 pub(super) const END: u64 = 0x2000;
 
+/// A triple fault is there, at which KVM resets the vCPU.
+pub(super) const TRIPLE_FAULT: u64 = 0x3000;
+
 /// vCPUs whose instructions all have one byte and do nothing. A vCPU that runs makes 16 of them at each poll.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -64,6 +67,11 @@ impl Model {
         if rip == END {
             self.ended = true;
             return Some(Cause::Ended { why: StopReason::GuestExit { status: 7 } });
+        }
+        if rip == TRIPLE_FAULT {
+            self.registers[vcpu].set(Register::Rip, 0xfff0_u64);
+            self.registers[vcpu].set(Register::CsBase, 0xffff_0000_u64);
+            return Some(Cause::Ending { why: StopReason::TripleFault, event: None });
         }
         if rip == 0 {
             return Some(Cause::EndOfTrace(self.direction));

@@ -112,10 +112,9 @@ impl Live {
                 }
             }
             // The end is told first, though it came of an event that was waited for.
-            Cause::Ending { why } => {
-                if let Some(line) = self.recording.last_exit(&self.control, vcpu, &self.waits) {
-                    stop.cause = Cause::Event(format!("event {line}; the guest is about to end: {why}"));
-                }
+            Cause::Ending { event, .. } => {
+                let line = self.recording.last_exit(&self.control, vcpu, &self.waits);
+                *event = line.map(|line| format!("event {line}"));
             }
             _ => {}
         }
@@ -247,7 +246,7 @@ impl Live {
             StopCause::Matched { kind } => Cause::Event(kind.name().to_owned()),
             StopCause::SyscallEntry { number } => Cause::SyscallEntry { number },
             StopCause::SyscallReturn { number } => Cause::SyscallReturn { number },
-            StopCause::Ending { why } => Cause::Ending { why },
+            StopCause::Ending { why } => Cause::Ending { why, event: None },
             StopCause::Ended { why } => Cause::Ended { why },
         }
     }

@@ -9,6 +9,7 @@ use trace_format::event::StopReason;
 
 use super::{End, Machine, Session, State};
 use crate::gdb::debuggee::{Cause, Direction, PointKind, Stop};
+use crate::gdb::registers::Register;
 use crate::gdb::target::tid_of;
 
 type Reason = MultiThreadStopReason<u64>;
@@ -18,7 +19,11 @@ impl Session<'_> {
     pub(super) fn report(&mut self, stop: &Stop) {
         let vcpu = stop.vcpu.filter(|vcpu| *vcpu < self.target.debuggee.vcpus()).unwrap_or(self.target.vcpu);
         self.target.vcpu = vcpu;
-        if let Some(words) = words(&stop.cause) {
+        if let Some(mut words) = words(&stop.cause) {
+            if matches!(stop.cause, Cause::Ending { why: StopReason::TripleFault, .. }) && self.is_reset(vcpu)
+            {
+                words.push_str(RESET);
+            }
             self.say(&words);
         }
         let told = match self.machine.take() {
@@ -45,6 +50,15 @@ impl Session<'_> {
             _ => State::Asking,
         };
     }
+
+    /// Whether a vCPU is where the processor begins after a reset (SDM vol. 3, "Processor State After Reset"), which no
+    /// guest is by itself: it has left that place with its first jump.
+    fn is_reset(&mut self, vcpu: u8) -> bool {
+        let Ok(registers) = self.target.debuggee.registers(vcpu) else { return false };
+        [(Register::Rip, 0xfff0), (Register::CsBase, 0xffff_0000)]
+            .into_iter()
+            .all(|(register, after)| registers.get_u64(register) == Some(after))
+    }
 }
 
 /// The end of the debuggee as a reply to who asks how it is.
@@ -56,14 +70,21 @@ pub(super) fn end(cause: &Cause) -> Option<String> {
     }
 }
 
+/// What a triple fault may have left.
+const RESET: &str = "; KVM has reset this vCPU, and its registers tell nothing of the fault: 'monitor events' shows what led \
+                     to it, and 'monitor break-on trap' stops at every trap before it";
+
 fn words(cause: &Cause) -> Option<String> {
     match cause {
         Cause::Paused { by } => Some(format!("vmscope: paused by {}", by.name())),
         Cause::Event(event) => Some(format!("vmscope: stopped at {event}")),
         Cause::Failed(why) => Some(format!("vmscope: {why}")),
-        Cause::Ending { why } => Some(format!(
+        Cause::Ending { why, event: None } => Some(format!(
             "vmscope: the guest is about to end: {why}; it is still here to look at, and ends when it is resumed"
         )),
+        Cause::Ending { why, event: Some(event) } => {
+            Some(format!("vmscope: stopped at {event}; the guest is about to end: {why}"))
+        }
         Cause::Ended { why } => Some(format!("vmscope: the guest has ended: {why}")),
         Cause::Interrupted
         | Cause::Stepped
@@ -105,7 +126,9 @@ fn reason(vcpu: u8, cause: &Cause) -> Reason {
                 Direction::Forward => ReplayLogPosition::End,
             },
         },
-        Cause::Ending { why } => signal(signal_of(why)),
+        // It was waited for, and is no surprise.
+        Cause::Ending { event: Some(_), .. } => signal(Signal::SIGTRAP),
+        Cause::Ending { why, event: None } => signal(signal_of(why)),
         Cause::Ended { why } => match why {
             StopReason::GuestExit { status } => Reason::Exited(exit_code(*status)),
             StopReason::Reset { .. } | StopReason::PowerOff => Reason::Exited(0),

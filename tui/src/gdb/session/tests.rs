@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gdb::debuggee::PointKind;
-use crate::gdb::model::{END, Model};
+use crate::gdb::model::{END, Model, TRIPLE_FAULT};
 use crate::gdb::packet::hex;
 
 /// A client that waits for an answer to everything.
@@ -232,6 +232,18 @@ fn what_cannot_move_says_why() {
     );
     assert_eq!(replies[1], "T05thread:01;");
     assert_eq!(client.ask("g").len() % 2, 0, "and it goes on");
+}
+
+#[test]
+fn a_triple_fault_after_which_kvm_has_reset_the_vcpu_is_said_to_be_one() {
+    let mut model = Model::new(1);
+    let mut client = Client::new(&mut model);
+    assert_eq!(client.ask(&format!("P10={}", hex(&(TRIPLE_FAULT - 1).to_le_bytes()))), "OK");
+    let replies = client.raw(&framed(b"vCont;c"));
+    assert_eq!(replies.len(), 2, "{replies:?}");
+    assert!(replies[0].contains(&hex(b"about to end: triple fault; ")), "{replies:?}");
+    assert!(replies[0].contains(&hex(b"KVM has reset this vCPU")), "{replies:?}");
+    assert_eq!(replies[1], "T0bthread:01;");
 }
 
 #[test]

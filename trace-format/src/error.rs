@@ -14,6 +14,9 @@ pub enum Error {
     #[error("cannot read {length} bytes of the trace at offset {offset}")]
     #[allow(missing_docs)]
     Read { offset: u64, length: u64, source: io::Error },
+    /// Whoever wanted it no longer does: [`Reader::interrupt_by`](crate::Reader::interrupt_by).
+    #[error("reading the trace was broken off")]
+    Interrupted,
     /// Writing failed. The trace ends with the last block that was written whole.
     #[error("cannot write to the trace")]
     Write(#[source] io::Error),

@@ -154,6 +154,18 @@ impl Report {
     /// # Errors
     /// If the file cannot be read. Damage is no error: it is in the report.
     pub fn of_plan(reader: &mut Reader, plan: &Plan) -> Result<Self, Error> {
+        Self::of_plan_and(reader, plan, |_| {})
+    }
+
+    /// The same; every selected event is shown to `also` once, in order.
+    ///
+    /// # Errors
+    /// As [`of_plan`](Self::of_plan).
+    pub fn of_plan_and(
+        reader: &mut Reader,
+        plan: &Plan,
+        mut also: impl FnMut(&Subject<'_>),
+    ) -> Result<Self, Error> {
         let selection = &plan.selection;
         let (first, last) = reader.time_range().unwrap_or_default();
         let (from, to) = (first.max(selection.from), last.min(selection.to));
@@ -183,6 +195,7 @@ impl Report {
                 collector.trap_handlers.add(event, selected);
                 if selected {
                     collector.add(&subject);
+                    also(&subject);
                 }
             },
         )?;

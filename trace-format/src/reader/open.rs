@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::load::Loader;
 use super::scan::{self, Found, Frame};
@@ -25,7 +27,7 @@ impl Reader {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        Self::new(Source::File(file))
+        Self::new(file.into())
     }
 
     /// Opens the trace in `file`.
@@ -34,7 +36,7 @@ impl Reader {
     ///
     /// As [`open`](Self::open).
     pub fn from_file(file: File) -> Result<Self, Error> {
-        Self::new(Source::File(file))
+        Self::new(file.into())
     }
 
     /// Opens the trace in `bytes`: a `Vec`, or a `&'static [u8]` of one that is compiled in.
@@ -43,7 +45,23 @@ impl Reader {
     ///
     /// [`Error::NotATrace`] and [`Error::Version`].
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, Error> {
-        Self::new(Source::Bytes(bytes.into()))
+        Self::new(bytes.into().into())
+    }
+
+    /// Another reader of the same trace, for another thread. What was found in one, damage in blocks say, the other does
+    /// not know.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn again(&self) -> Result<Self, Error> {
+        Self::new(self.source.again()?)
+    }
+
+    /// While `flag` is set, reading fails with [`Error::Interrupted`], so that what reads much can be broken off by
+    /// another thread. It takes effect at the next block.
+    pub fn interrupt_by(&mut self, flag: Arc<AtomicBool>) {
+        self.source.interrupt_by(flag);
     }
 
     fn new(source: Source) -> Result<Self, Error> {

@@ -212,6 +212,9 @@ fn in_turns<T: Send, B>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::Writer;
     use crate::event::{Payload, VcpuState};
@@ -273,6 +276,26 @@ mod tests {
             )
             .unwrap();
         assert_eq!(seen, EVENTS);
+    }
+
+    #[test]
+    fn another_thread_breaks_it_off() {
+        let mut reader = Reader::from_bytes(trace()).unwrap().again().unwrap();
+        let flag = Arc::new(AtomicBool::new(false));
+        reader.interrupt_by(Arc::clone(&flag));
+        let mut seen = 0;
+        let ended = reader.for_each_of(
+            |_| true,
+            |_, _, _| {
+                seen += 1;
+                flag.store(true, Ordering::Relaxed);
+            },
+        );
+        assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+        assert!((1..EVENTS).contains(&seen), "{seen}");
+        flag.store(false, Ordering::Relaxed);
+        assert!(reader.for_each(|_, _| seen += 1).is_ok(), "and it can be read again");
+        assert!(reader.damage().is_empty());
     }
 
     #[test]

@@ -3,24 +3,61 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Error;
 
 /// A file, which may grow, or bytes in memory.
-pub(super) enum Source {
+pub(super) struct Source {
+    bytes: Bytes,
+    /// Nothing is read while it is set.
+    interrupt: Option<Arc<AtomicBool>>,
+}
+
+enum Bytes {
     File(File),
-    Bytes(Cow<'static, [u8]>),
+    Memory(Cow<'static, [u8]>),
+}
+
+impl From<File> for Source {
+    fn from(file: File) -> Self {
+        Self { bytes: Bytes::File(file), interrupt: None }
+    }
+}
+
+impl From<Cow<'static, [u8]>> for Source {
+    fn from(bytes: Cow<'static, [u8]>) -> Self {
+        Self { bytes: Bytes::Memory(bytes), interrupt: None }
+    }
 }
 
 impl Source {
+    /// The same bytes once more.
+    pub(super) fn again(&self) -> Result<Self, Error> {
+        let bytes = match &self.bytes {
+            Bytes::File(file) => Bytes::File(file.try_clone().map_err(|source| Error::Read {
+                offset: 0,
+                length: 0,
+                source,
+            })?),
+            Bytes::Memory(bytes) => Bytes::Memory(bytes.clone()),
+        };
+        Ok(Self { bytes, interrupt: None })
+    }
+
+    pub(super) fn interrupt_by(&mut self, flag: Arc<AtomicBool>) {
+        self.interrupt = Some(flag);
+    }
+
     /// Bytes there are now.
     pub(super) fn len(&self) -> Result<u64, Error> {
-        match self {
-            Self::File(file) => file
+        match &self.bytes {
+            Bytes::File(file) => file
                 .metadata()
                 .map(|metadata| metadata.len())
                 .map_err(|source| Error::Read { offset: 0, length: 0, source }),
-            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+            Bytes::Memory(bytes) => Ok(bytes.len() as u64),
         }
     }
 
@@ -28,9 +65,12 @@ impl Source {
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
         let length = buffer.len() as u64;
         let error = |source| Error::Read { offset, length, source };
-        match self {
-            Self::File(file) => read_file(file, offset, buffer).map_err(error),
-            Self::Bytes(bytes) => {
+        if self.interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(Error::Interrupted);
+        }
+        match &self.bytes {
+            Bytes::File(file) => read_file(file, offset, buffer).map_err(error),
+            Bytes::Memory(bytes) => {
                 let from = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
                 let length = from.len().min(buffer.len());
                 buffer[..length].copy_from_slice(&from[..length]);

@@ -2,11 +2,12 @@
 //!
 //! The UI reads a trace file, which may still be growing, and knows no other source of events; a live run adds a
 //! [`guest::Guest`] to control. [`app`] is the state and how input changes it, [`model`] what is kept about the
-//! events, [`ui`] draws, [`session`] ties them to a terminal.
+//! events, [`work`] what is looked for on other threads, [`ui`] draws, [`session`] ties them to a terminal.
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod cli;
+pub mod config;
 pub mod debugger;
 mod embedded;
 pub mod gdb;
@@ -14,8 +15,10 @@ pub mod guest;
 mod input;
 pub mod keep;
 pub mod live;
+pub mod marks;
 pub mod model;
 pub mod session;
 pub mod signals;
 pub mod terminal;
 pub mod ui;
+pub mod work;

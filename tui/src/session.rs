@@ -1,6 +1,6 @@
 //! A session of the UI on a terminal: keys in, frames out, commands to the guest.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use crossterm::event::{Event, KeyEventKind};
@@ -18,6 +18,8 @@ use crate::ui::text;
 
 /// How often a trace that may grow is looked at.
 const GROWING: Duration = Duration::from_millis(50);
+/// How often it is looked whether another thread has found something.
+const WORKING: Duration = Duration::from_millis(20);
 /// How often signals are looked for when nothing else can happen.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -62,15 +64,18 @@ impl Session<'_> {
     /// # Errors
     /// If the terminal cannot be used.
     pub fn run(mut self) -> anyhow::Result<()> {
-        let mut screen = Screen::take().context("cannot take over the terminal")?;
+        let mut screen =
+            Screen::take(self.app.settings().look.mouse).context("cannot take over the terminal")?;
         self.app.resize(screen.size()?);
         let input = Input::start().context("cannot read the terminal")?;
         let mut stale = true;
+        let mut played = Instant::now();
         while !self.signals.came() {
             if let Some(guest) = self.guest {
                 stale |= self.app.set_machine(Some(guest.machine()));
             }
             let tick = self.app.tick();
+            stale |= self.app.advance(std::mem::replace(&mut played, Instant::now()).elapsed());
             if let Some(gdb) = self.gdb {
                 stale |= gdb.meet(self.app);
             }
@@ -81,6 +86,7 @@ impl Session<'_> {
             stale = false;
             let mut wait = match tick.behind {
                 true => Duration::ZERO,
+                false if tick.working || self.app.playback().is_on() => WORKING,
                 false if self.app.reader().is_finished() && self.gdb.is_none() => IDLE,
                 false => GROWING,
             };
@@ -91,6 +97,7 @@ impl Session<'_> {
                 wait = Duration::ZERO;
                 let command = match event {
                     Event::Key(key) if key.kind != KeyEventKind::Release => self.app.key(key),
+                    Event::Mouse(mouse) => self.app.mouse(mouse),
                     Event::Resize(columns, rows) => {
                         self.app.resize((columns, rows).into());
                         None
@@ -100,6 +107,7 @@ impl Session<'_> {
                 match command {
                     Some(Command::Quit) => return Ok(()),
                     Some(Command::Suspend) => screen.suspend()?,
+                    Some(Command::Copy(text)) => screen.copy(&text)?,
                     Some(command) => self.carry_out(command),
                     None => {}
                 }
@@ -121,6 +129,7 @@ impl Session<'_> {
             (
                 Command::Quit
                 | Command::Suspend
+                | Command::Copy(_)
                 | Command::Pause
                 | Command::Resume
                 | Command::Step { .. }
@@ -158,7 +167,7 @@ impl Session<'_> {
     fn save(&mut self, path: std::path::PathBuf) -> anyhow::Result<()> {
         let Some(temporary) = self.temporary.as_mut() else { return Ok(()) };
         temporary.keep_as(path.clone())?;
-        self.app.set_saved(path.clone());
+        self.app.set_saved(path.clone())?;
         if !self.ended() {
             self.app.tell(format!("the trace will be kept as {}", path.display()));
         }

@@ -4,7 +4,9 @@ use std::io::{self, Stdout, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableMouseCapture, EnableMouseCapture};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
@@ -17,17 +19,21 @@ use crate::ui;
 /// Whether the terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether the mouse is ours while the terminal is.
+static MOUSE: AtomicBool = AtomicBool::new(false);
+
 /// The terminal in raw mode on its alternate screen, until this is dropped.
 pub struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
 impl Screen {
-    /// Takes the terminal. A panic on any thread gives it back before its message is printed.
+    /// Takes the terminal, and its mouse if `mouse`. A panic on any thread gives it back before its message is printed.
     ///
     /// # Errors
     /// If standard output is no terminal, or refuses.
-    pub fn take() -> io::Result<Self> {
+    pub fn take(mouse: bool) -> io::Result<Self> {
+        MOUSE.store(mouse, Ordering::SeqCst);
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
@@ -52,6 +58,14 @@ impl Screen {
     /// If the terminal cannot be written to.
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
         self.terminal.draw(|frame| ui::draw(frame, app)).map(|_| ())
+    }
+
+    /// Puts `text` into the terminal's clipboard: OSC 52, which not every terminal obeys and none answers.
+    ///
+    /// # Errors
+    /// If the terminal cannot be written to.
+    pub fn copy(&mut self, text: &str) -> io::Result<()> {
+        execute!(stdout(), CopyToClipboard::to_clipboard_from(text))
     }
 
     /// Columns and rows.
@@ -84,12 +98,19 @@ impl Drop for Screen {
 fn enter() -> io::Result<()> {
     enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    execute!(stdout(), EnterAlternateScreen, Hide).inspect_err(|_| give_back())
+    execute!(stdout(), EnterAlternateScreen, Hide).inspect_err(|_| give_back())?;
+    if MOUSE.load(Ordering::SeqCst) {
+        execute!(stdout(), EnableMouseCapture).inspect_err(|_| give_back())?;
+    }
+    Ok(())
 }
 
 /// Nothing can be done here about a terminal that refuses: it is probably gone.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
+        if MOUSE.load(Ordering::SeqCst) {
+            let _ = execute!(stdout(), DisableMouseCapture);
+        }
         let _ = execute!(stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }

@@ -2,10 +2,15 @@
 
 use std::path::PathBuf;
 
+use trace_format::Filter;
+
+use super::copy::Copied;
+use super::place::Place;
+use super::view::View;
 use crate::guest::Key;
 
-/// What a key does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the user can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Leaves the program; ends a live run.
     Quit,
@@ -13,18 +18,30 @@ pub enum Action {
     Suspend,
     /// Opens or closes the help.
     Help,
-    /// Leaves what is on top: help, prompt, maximized pane, the focus away from the events.
+    /// Leaves what is on top: help, a line of text, a maximized pane, the focus away from the view's first pane.
     Back,
+    /// Opens the command line.
+    Command,
+    /// Shows a view.
+    Show(View),
+    /// Shows the next view.
+    NextView,
+    /// Shows the view before.
+    PreviousView,
     /// Focuses the next pane.
     NextPane,
     /// Focuses the pane before.
     PreviousPane,
     /// Gives the focused pane the whole screen, or takes it back.
     Maximize,
-    /// Shows the selected event's fields.
-    Details,
+    /// Opens what is selected in the focused pane: of an event, its fields.
+    Open,
     /// Moves in the focused pane.
     Move(Motion),
+    /// Moves the cursor somewhere.
+    Goto(Place),
+    /// Shows only the events that match.
+    Filter(Wanted),
     /// The next event of the selected one's kind.
     NextOfKind,
     /// The one before.
@@ -47,25 +64,55 @@ pub enum Action {
     TogglePause,
     /// Executes one instruction on the selected event's vCPU.
     Step,
-    /// Asks where to save a temporary trace.
-    Save,
-    /// Ends the prompt with what it holds.
-    Accept,
+    /// Keeps a temporary trace under this name.
+    Save(PathBuf),
+    /// Begins the selection of a range of time at the cursor, ends it there, or takes it back.
+    SelectRange,
+    /// Marks the selected event, with a note.
+    Mark(String),
+    /// Takes its mark away.
+    Unmark,
+    /// The next marked event.
+    NextMark,
+    /// The one before.
+    PreviousMark,
+    /// Plays a recorded run, or stops.
+    Play,
+    /// Plays it twice as fast.
+    Faster,
+    /// Plays it half as fast.
+    Slower,
+    /// Copies something to the terminal's clipboard.
+    Copy(Copied),
+    /// Sorts the focused table by its next column.
+    Sort,
+    /// Shows the other of the times of exits.
+    SwitchTimes,
     /// Shows the other of the guest's displays.
     SwitchDisplay,
     /// Lets keys go to the guest.
     Type,
     /// Ends that.
     StopTyping,
+    /// In a line of text: takes the next candidate.
+    Complete,
+    /// The one before.
+    CompleteBack,
+    /// Ends a line of text, or does what the help has selected.
+    Accept,
 }
 
-impl Action {
-    /// Whether it is for a live guest: in a replay it only says that there is none.
-    #[must_use]
-    pub const fn needs_guest(self) -> bool {
-        matches!(self, Self::TogglePause | Self::Step | Self::Save | Self::Type)
+/// A filter; two are equal if they are written alike.
+#[derive(Clone, Debug)]
+pub struct Wanted(pub Filter);
+
+impl PartialEq for Wanted {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text() == other.0.text()
     }
 }
+
+impl Eq for Wanted {}
 
 /// A movement in a list or a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +171,8 @@ pub enum Command {
     },
     /// Type into the guest.
     Type(Typed),
+    /// Put this into the terminal's clipboard.
+    Copy(String),
     /// Keep the temporary trace.
     Save {
         /// Under this name.

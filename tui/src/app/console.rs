@@ -1,7 +1,7 @@
 //! Which of the guest's displays the console shows, which part of it, and as of when.
 
 use super::action::Motion;
-use super::{App, Focus, Message, Mode};
+use super::{App, Message, Mode, Pane};
 use crate::guest::Machine;
 use crate::model::output::Display;
 use crate::model::screen::At;
@@ -50,7 +50,7 @@ impl App {
     /// The part of the text screen that there is room for. Unless the user moves it, the cursor is in it.
     #[must_use]
     pub fn screen_part(&self) -> Part {
-        let area = self.panes().and_then(|panes| panes.inside(Focus::Console)).unwrap_or_default();
+        let area = self.panes().and_then(|panes| panes.inside(Pane::Console)).unwrap_or_default();
         let (all_rows, all_columns) = self.screen_size();
         let (rows, columns) = (area.height.min(all_rows), area.width.min(all_columns));
         let (row, column) = self.console.corner.unwrap_or_else(|| {
@@ -62,7 +62,7 @@ impl App {
 
     /// Whether keys that move go to the text screen.
     pub(super) fn shows_screen(&self) -> bool {
-        self.focus == Focus::Console && self.display() == Display::Screen
+        self.focus.pane() == Pane::Console && self.display() == Display::Screen
     }
 
     pub(super) fn switch_display(&mut self) {

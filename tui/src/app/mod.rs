@@ -1,76 +1,78 @@
-//! The state of the UI: input becomes an [`Action`], [`App::update`] carries it out and returns a [`Command`] if the
-//! world outside has to do something. Drawing ([`crate::ui`]) only reads the state.
+//! The state of the UI: input becomes an [`action::Action`], [`App::update`] carries it out and returns a [`Command`] if
+//! the world outside has to do something. Drawing ([`crate::ui`]) only reads the state.
 
+mod act;
 pub mod action;
+mod analysis;
 mod console;
+mod control;
+pub mod copy;
 mod debugger;
+mod filter;
+mod help;
+mod histogram;
+mod ipis;
 pub mod keys;
 pub mod layout;
+mod line;
+mod list;
+mod marks;
+mod motion;
+mod mouse;
+pub mod place;
+mod playback;
+pub mod press;
 mod queries;
+mod range;
 mod save;
+pub mod statistics;
+pub mod table;
 mod timeline;
+mod traps;
 mod typing;
+pub mod view;
 mod window;
 
 use std::path::PathBuf;
 
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Size;
-use trace_format::event::{Actor, MACHINE};
+use trace_format::event::Actor;
 use trace_format::{Event, Reader};
 
+use crate::config::Look;
 use crate::debugger::Debugger;
 use crate::guest::Machine;
+use crate::marks::Marks;
 use crate::model::Summary;
-use crate::model::search;
 use crate::model::strip::Strip;
 use crate::ui::theme::Theme;
-use action::{Action, Command, Motion};
-use keys::Meaning;
+use action::Command;
+pub use filter::Listed;
+pub use help::{Help, pane_of};
+use keys::{Keymap, Meaning};
+pub use line::Line;
+pub use list::List;
+pub use playback::Playback;
+pub use range::SelectedRange;
+use table::What;
 pub use timeline::Zoom;
+use view::Focus;
+pub use view::{Pane, View};
 pub use window::Window;
 
 /// Events that one tick takes in, so that keys are answered while a long trace is read.
 const EVENTS_PER_TICK: u64 = 200_000;
-
-/// A pane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Focus {
-    Timeline,
-    Events,
-    Detail,
-    Statistics,
-    Console,
-}
-
-impl Focus {
-    /// In the order in which Tab goes through them.
-    pub const ALL: [Self; 5] = [Self::Timeline, Self::Events, Self::Detail, Self::Statistics, Self::Console];
-
-    /// The pane's title.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Timeline => "timeline",
-            Self::Events => "events",
-            Self::Detail => "detail",
-            Self::Statistics => "statistics",
-            Self::Console => "console",
-        }
-    }
-}
 
 /// What keys go to.
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// The panes.
     Panes,
-    /// The help, scrolled down by so many lines.
-    #[allow(missing_docs)]
-    Help { scroll: u16 },
-    /// A line of text: the name for a trace to be saved.
-    Prompt(tui_input::Input),
+    /// The help.
+    Help(Help),
+    /// A line of text: a command, or what one needs.
+    Line(Line),
     /// The guest.
     Typing,
 }
@@ -100,8 +102,8 @@ impl Message {
 /// How the UI begins.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Colours.
-    pub theme: Theme,
+    /// What it looks like, and its keys.
+    pub look: Look,
     /// Stay at the newest event.
     pub follow: bool,
     /// The trace is a temporary file that can be saved.
@@ -113,8 +115,13 @@ pub struct Settings {
 impl Settings {
     /// Of a replay, without colour.
     #[must_use]
-    pub const fn plain() -> Self {
-        Self { theme: Theme { color: false }, follow: false, temporary: false, banner: None }
+    pub fn plain() -> Self {
+        Self {
+            look: Look { theme: Theme::MONO, keymap: Keymap::default(), ascii: false, mouse: true },
+            follow: false,
+            temporary: false,
+            banner: None,
+        }
     }
 }
 
@@ -137,17 +144,24 @@ pub struct App {
     pending: Option<KeyCode>,
     message: Option<Message>,
     focus: Focus,
-    side: Focus,
-    maximized: bool,
     follow: bool,
     cursor: u64,
     selected: Option<Event>,
+    filtered: filter::Filtered,
+    chosen: range::Chosen,
+    marks: Marks,
+    playback: Playback,
+    analysed: analysis::Analysed,
+    buckets: histogram::Selected,
+    table: statistics::Table,
+    traps: traps::Traps,
+    ipis: ipis::Ipis,
     window: Window,
     zoom: Zoom,
     strip: Option<Strip>,
     strip_known: u64,
     detail_scroll: u16,
-    statistics_scroll: u16,
+    run_scroll: u16,
     console: console::View,
     saved: Option<PathBuf>,
 }
@@ -168,18 +182,25 @@ impl App {
             mode: Mode::Panes,
             pending: None,
             message: None,
-            focus: Focus::Events,
-            side: Focus::Detail,
-            maximized: false,
+            focus: Focus::default(),
             follow: settings.follow,
             cursor: 0,
             selected: None,
+            filtered: filter::Filtered::default(),
+            chosen: range::Chosen::default(),
+            marks: Marks::default(),
+            playback: Playback::default(),
+            analysed: analysis::Analysed::default(),
+            buckets: histogram::Selected::default(),
+            table: statistics::Table::default(),
+            traps: traps::Traps::default(),
+            ipis: ipis::Ipis::default(),
             window: Window::default(),
             zoom: Zoom::Fit,
             strip: None,
             strip_known: 0,
             detail_scroll: 0,
-            statistics_scroll: 0,
+            run_scroll: 0,
             console: console::View::default(),
             saved: None,
             settings,
@@ -219,16 +240,25 @@ impl App {
         if let Some(error) = failure {
             self.complain(&error);
         }
-        let changed = self.known != before || self.reader.is_finished() != was_finished;
+        let found = self.take_matches() | self.take_analysis();
+        let changed = found || self.known != before || self.reader.is_finished() != was_finished;
         if changed {
             self.refresh();
         }
-        Tick { changed, behind }
+        Tick { changed, behind, working: self.is_searching() || self.is_analysing() }
     }
 
-    /// Takes the whole trace in as it is now.
+    /// Takes the whole trace in as it is now, and waits for everything that is looked for in it.
     pub fn read_all(&mut self) {
-        while self.tick().behind {}
+        loop {
+            let tick = self.tick();
+            if tick.working {
+                self.wait_for_matches();
+                self.wait_for_analysis();
+            } else if !tick.behind {
+                break;
+            }
+        }
         self.refresh();
     }
 
@@ -257,6 +287,11 @@ impl App {
         self.message = Some(Message { text: text.into(), error: false });
     }
 
+    /// Tells the user why something is not done.
+    fn refuse(&mut self, why: impl Into<String>) {
+        self.message = Some(Message { text: why.into(), error: true });
+    }
+
     /// Tells the user about an error.
     pub fn complain(&mut self, error: &dyn std::error::Error) {
         self.message = Some(Message::of_error(error));
@@ -266,8 +301,14 @@ impl App {
     pub fn key(&mut self, key: KeyEvent) -> Option<Command> {
         self.message = None;
         let pending = self.pending.take();
-        match keys::meaning(&self.mode, self.focus, pending, key) {
-            Meaning::Action(action) => self.update(action),
+        match self.settings.look.keymap.meaning(&self.mode, self.focus.pane(), pending, key) {
+            Meaning::Entry(entry) => match &entry.what {
+                What::Do(action) => self.update(action.clone()),
+                What::Ask(_) => {
+                    self.ask(entry);
+                    None
+                }
+            },
             Meaning::Pending(half) => {
                 self.pending = Some(half);
                 self.typed(key)
@@ -276,168 +317,13 @@ impl App {
         }
     }
 
-    /// A key that is not bound: it is text for the prompt or for the guest.
+    /// A key that is not bound: it is text for a line, for the search in the help, or for the guest.
     fn typed(&mut self, key: KeyEvent) -> Option<Command> {
         match &mut self.mode {
-            Mode::Prompt(input) => save::edit(input, key),
+            Mode::Line(_) => self.edit_line(key),
+            Mode::Help(help) => help.edit(key),
             Mode::Typing => return typing::typed(self.display(), key).map(Command::Type),
-            Mode::Panes | Mode::Help { .. } => {}
-        }
-        None
-    }
-
-    /// Carries an action out.
-    pub fn update(&mut self, action: Action) -> Option<Command> {
-        let command = self.act(action);
-        self.refresh();
-        command
-    }
-
-    fn act(&mut self, action: Action) -> Option<Command> {
-        match action {
-            Action::Quit => return Some(Command::Quit),
-            Action::Suspend => return Some(Command::Suspend),
-            Action::Help => {
-                self.mode = match self.mode {
-                    Mode::Help { .. } => Mode::Panes,
-                    _ => Mode::Help { scroll: 0 },
-                };
-            }
-            Action::Back => self.back(),
-            Action::NextPane => self.turn(1),
-            Action::PreviousPane => self.turn(Focus::ALL.len() - 1),
-            Action::Maximize => self.maximized = !self.maximized,
-            Action::Details => self.focus(Focus::Detail),
-            Action::Move(motion) => self.move_by(motion),
-            Action::NextOfKind => self.find_kind(true),
-            Action::PreviousOfKind => self.find_kind(false),
-            Action::NextOnVcpu => self.find_vcpu(true),
-            Action::PreviousOnVcpu => self.find_vcpu(false),
-            Action::ZoomIn => self.zoom_by(true),
-            Action::ZoomOut => self.zoom_by(false),
-            Action::Fit => self.zoom = Zoom::Fit,
-            Action::PanLeft if self.shows_screen() => self.scroll_screen_aside(false),
-            Action::PanRight if self.shows_screen() => self.scroll_screen_aside(true),
-            Action::PanLeft => self.pan(false),
-            Action::PanRight => self.pan(true),
-            Action::SwitchDisplay => self.switch_display(),
-            Action::Type => self.start_typing(),
-            Action::StopTyping => self.mode = Mode::Panes,
-            Action::TogglePause => return self.toggle_pause(),
-            Action::Step => return self.step(),
-            Action::Save => self.ask_where_to_save(),
-            Action::Accept => return self.accept(),
-        }
-        None
-    }
-
-    fn back(&mut self) {
-        if !matches!(self.mode, Mode::Panes) {
-            self.mode = Mode::Panes;
-        } else if self.maximized {
-            self.maximized = false;
-        } else if self.settings.banner.is_some() {
-            self.settings.banner = None;
-        } else {
-            self.focus = Focus::Events;
-        }
-    }
-
-    /// Focuses a pane.
-    pub fn focus(&mut self, focus: Focus) {
-        self.focus = focus;
-        if matches!(focus, Focus::Detail | Focus::Statistics | Focus::Console) {
-            self.side = focus;
-        }
-    }
-
-    fn turn(&mut self, by: usize) {
-        let at = Focus::ALL.iter().position(|focus| *focus == self.focus).unwrap_or(0);
-        self.focus(Focus::ALL[(at + by) % Focus::ALL.len()]);
-    }
-
-    fn move_by(&mut self, motion: Motion) {
-        let page = self.panes().map_or(1, |panes| panes.rows(self.focus));
-        if let Mode::Help { scroll } = &mut self.mode {
-            *scroll = scrolled(*scroll, motion, crate::ui::help::LINES, self.size.height / 2);
-            return;
-        }
-        match self.focus {
-            Focus::Timeline | Focus::Events => {
-                let page = self.panes().map_or(1, |panes| panes.rows(Focus::Events).max(1));
-                let to = motion.apply(self.cursor, self.known, u64::from(page));
-                let onwards = matches!(motion, Motion::Down | Motion::HalfPageDown | Motion::PageDown);
-                let newest = self.cursor + 1 >= self.known;
-                let follow = motion == Motion::Last || (self.follow && onwards && newest);
-                self.at_stop = false;
-                self.select(to);
-                self.follow = follow;
-            }
-            Focus::Detail => {
-                let lines = crate::ui::detail::height(self);
-                self.detail_scroll = scrolled(self.detail_scroll, motion, lines, page);
-            }
-            Focus::Statistics => {
-                let lines = crate::ui::statistics::height(self);
-                self.statistics_scroll = scrolled(self.statistics_scroll, motion, lines, page);
-            }
-            Focus::Console if self.shows_screen() => self.scroll_screen(motion),
-            Focus::Console => self.summary.console.scroll(motion, page),
-        }
-    }
-
-    /// Selects event `number`, stops following, and brings it into the timeline's view.
-    pub fn select(&mut self, number: u64) {
-        self.follow = false;
-        self.cursor = number.min(self.known.saturating_sub(1));
-        self.load_selected();
-        self.show_in_timeline();
-    }
-
-    fn find_kind(&mut self, forward: bool) {
-        let Some(kind) = self.selected.as_ref().map(|event| event.payload.kind()) else { return };
-        self.find(search::Wanted::Kind(kind), forward, kind.name());
-    }
-
-    fn find_vcpu(&mut self, forward: bool) {
-        let Some(vcpu) = self.selected.as_ref().map(|event| event.vcpu) else { return };
-        let whose = if vcpu == MACHINE { "of the machine".to_owned() } else { format!("of vCPU {vcpu}") };
-        self.find(search::Wanted::Vcpu(vcpu), forward, &format!("event {whose}"));
-    }
-
-    fn find(&mut self, wanted: search::Wanted, forward: bool, what: &str) {
-        let found = if forward {
-            wanted.next(&mut self.reader, self.cursor + 1)
-        } else {
-            wanted.previous(&mut self.reader, self.cursor)
-        };
-        match found {
-            Ok(Some(number)) if number < self.known => self.select(number),
-            Ok(_) => self.tell(format!("no {} {what}", if forward { "later" } else { "earlier" })),
-            Err(error) => self.complain(&error),
-        }
-    }
-
-    fn toggle_pause(&mut self) -> Option<Command> {
-        match &self.machine {
-            Some(Machine::Running) => return Some(Command::Pause),
-            Some(Machine::Paused { .. }) => return Some(Command::Resume),
-            Some(Machine::Stopped { why }) => self.tell(format!("nothing to pause: {why}")),
-            None => self.tell("nothing to pause: this is a recorded trace"),
-        }
-        None
-    }
-
-    fn step(&mut self) -> Option<Command> {
-        match &self.machine {
-            Some(Machine::Paused { .. }) => {
-                let vcpu = self.selected.as_ref().map_or(0, |event| event.vcpu);
-                self.follow = true;
-                return Some(Command::Step { vcpu: if vcpu == MACHINE { 0 } else { vcpu } });
-            }
-            Some(Machine::Running) => self.tell("the guest runs: pause it with Space, then step"),
-            Some(Machine::Stopped { why }) => self.tell(format!("nothing to step: {why}")),
-            None => self.tell("nothing to step: this is a recorded trace"),
+            Mode::Panes => {}
         }
         None
     }
@@ -450,9 +336,13 @@ impl App {
         self.cursor = if self.follow { followed } else { self.cursor }.min(last);
         self.load_selected();
         let Some(panes) = self.panes() else { return };
-        self.load_window(panes.rows(Focus::Events));
+        self.scroll_statistics();
+        self.scroll_traps();
+        self.scroll_ipis();
+        self.scroll_histograms();
+        self.load_window(panes.rows(Pane::Events));
         self.load_strip(panes.timeline_columns());
-        if let Some(area) = panes.inside(Focus::Console) {
+        if let Some(area) = panes.inside(Pane::Console) {
             self.summary.console.resize(area.height, area.width);
             self.load_screen();
         }
@@ -478,11 +368,6 @@ pub struct Tick {
     pub changed: bool,
     /// There are more events to take in at once.
     pub behind: bool,
-}
-
-/// Scrolls a text of `lines`, `page` of them in view.
-fn scrolled(at: u16, motion: Motion, lines: u16, page: u16) -> u16 {
-    let most = lines.saturating_sub(page);
-    let to = motion.apply(u64::from(at), u64::from(most) + 1, u64::from(page));
-    u16::try_from(to).unwrap_or(u16::MAX)
+    /// Something is being looked for on another thread.
+    pub working: bool,
 }

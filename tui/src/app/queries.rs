@@ -3,11 +3,12 @@
 use trace_format::{Event, Header, Reader};
 
 use super::layout::{Panes, Wanted};
-use super::{App, Focus, Message, Mode, Settings, Window};
+use super::{App, Message, Mode, Pane, Settings, View, Window};
 use crate::debugger::Debugger;
 use crate::guest::Machine;
 use crate::model::Summary;
 use crate::model::strip::Strip;
+use crate::ui::theme::Theme;
 
 /// What the UI shows.
 impl App {
@@ -15,7 +16,12 @@ impl App {
     #[must_use]
     pub fn panes(&self) -> Option<Panes> {
         let lanes = u16::try_from(self.summary.activity.lanes()).unwrap_or(u16::MAX);
-        let wanted = Wanted { focus: self.focus, side: self.side, maximized: self.maximized, lanes };
+        let wanted = Wanted {
+            view: self.focus.view(),
+            pane: self.focus.pane(),
+            maximized: self.focus.maximized,
+            lanes,
+        };
         Panes::new(self.size, wanted)
     }
 
@@ -55,6 +61,12 @@ impl App {
         &self.settings
     }
 
+    /// Colours.
+    #[must_use]
+    pub const fn theme(&self) -> Theme {
+        self.settings.look.theme
+    }
+
     /// What a debugger beside does, if one could be there.
     #[must_use]
     pub const fn debugger(&self) -> Option<&Debugger> {
@@ -79,10 +91,16 @@ impl App {
         self.message.as_ref()
     }
 
+    /// The view that is shown.
+    #[must_use]
+    pub const fn view_shown(&self) -> View {
+        self.focus.view()
+    }
+
     /// The focused pane.
     #[must_use]
-    pub const fn focused(&self) -> Focus {
-        self.focus
+    pub const fn focused(&self) -> Pane {
+        self.focus.pane()
     }
 
     /// Whether the cursor stays at the newest event.
@@ -117,11 +135,11 @@ impl App {
 
     /// How far a pane of text is scrolled down, in lines.
     #[must_use]
-    pub const fn scroll(&self, pane: Focus) -> u16 {
+    pub const fn scroll(&self, pane: Pane) -> u16 {
         match pane {
-            Focus::Detail => self.detail_scroll,
-            Focus::Statistics => self.statistics_scroll,
-            Focus::Timeline | Focus::Events | Focus::Console => 0,
+            Pane::Detail => self.detail_scroll,
+            Pane::Run => self.run_scroll,
+            _ => 0,
         }
     }
 }

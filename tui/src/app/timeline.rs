@@ -3,6 +3,7 @@
 use trace_format::Error;
 
 use super::App;
+use super::layout::LANE_NAMES;
 use crate::model::strip::{Builder, EXACT_LIMIT, Strip, View};
 
 /// The shortest span, ns.
@@ -42,7 +43,9 @@ impl App {
     pub(super) fn zoom_by(&mut self, inwards: bool) {
         let view = self.view();
         let span = if inwards { view.span / 2 } else { view.span.saturating_mul(2) }.max(SHORTEST_NS);
-        if span >= self.whole().span {
+        let whole = self.whole().span;
+        // Nearly all of it is all: halving and doubling are not exact.
+        if span >= whole - whole / 64 {
             self.zoom = Zoom::Fit;
             return;
         }
@@ -72,6 +75,16 @@ impl App {
         let (Zoom::Part(view), Some(event)) = (self.zoom, &self.selected) else { return };
         if view.column(event.time, 1).is_none() {
             self.zoom = Zoom::Part(View { start: event.time.saturating_sub(view.span / 2), ..view });
+        }
+    }
+
+    /// Selects the first event at `column` of the pane, which is `width` columns wide, or after it.
+    pub(super) fn click_in_timeline(&mut self, column: u16, width: u16) {
+        let columns = width.saturating_sub(LANE_NAMES);
+        let Some(column) = column.checked_sub(LANE_NAMES).filter(|_| columns > 0) else { return };
+        match self.reader.seek_time(self.view().time(column, columns)) {
+            Ok(number) => self.select(number),
+            Err(error) => self.complain(&error),
         }
     }
 

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::action::Typed;
-use super::keys::controlled;
+use super::press::controlled;
 use crate::guest::Key;
 use crate::model::output::Display;
 

@@ -9,9 +9,11 @@ mod events;
 mod export;
 mod failure;
 mod gdb;
+mod generate;
 mod guest;
 mod guests;
 mod import;
+mod look;
 mod new_file;
 mod options;
 mod output;
@@ -52,10 +54,11 @@ pub fn main() -> ExitCode {
 /// elsewhere.
 fn run_or_replay(arguments: options::Run) -> Result<Code, Failure> {
     let plain = arguments.guest.is_none() && arguments.output.is_none();
+    let overrides = arguments.look.clone();
     match run::run(arguments) {
         Err(failure) if plain && failure.code == Code::Host => {
             let banner = format!("{failure}. This is a recorded run of {}.", options::DEFAULT_GUEST);
-            replay::show(Reader::from_bytes(embedded::TRACE.to_vec())?, false, Some(banner))
+            replay::show(Reader::from_bytes(embedded::TRACE)?, false, Some(banner), &overrides, None)
         }
         outcome => outcome,
     }
@@ -81,5 +84,8 @@ fn dispatch(cli: Cli) -> Result<Code, Failure> {
         Some(Command::Import(arguments)) => import::import_recording(&arguments),
         Some(Command::Guests(arguments)) => guests::guests(&arguments),
         Some(Command::Doctor(arguments)) => doctor::doctor(&arguments),
+        Some(Command::Config(arguments)) => look::config(&arguments),
+        Some(Command::Completions(arguments)) => generate::completions(&arguments),
+        Some(Command::Man(arguments)) => generate::man(&arguments),
     }
 }

@@ -15,6 +15,7 @@ use super::import::Import;
 use super::report::Report;
 use super::slice::Slice;
 use super::symbols::Symbols;
+use crate::config::Overrides;
 use crate::gdb::Address;
 
 /// The guest of a plain `vmscope`.
@@ -120,6 +121,12 @@ pub enum Command {
     Guests(Guests),
     /// Say what this host's KVM can and cannot do
     Doctor(Doctor),
+    /// Say where the UI's configuration is, or print one with all the defaults
+    Config(super::look::ConfigOptions),
+    /// Print completions of this command line for a shell
+    Completions(super::generate::Completions),
+    /// Print the manual page, or write one for each command
+    Man(super::generate::Man),
 }
 
 /// `run`.
@@ -136,6 +143,9 @@ pub struct Run {
     /// Keep the trace in FILE; otherwise it is a temporary file that 'w' saves
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: Overrides,
 }
 
 /// `record`.
@@ -181,6 +191,9 @@ pub struct Replay {
     /// The image of the guest, if it is not where the trace says
     #[arg(long, value_name = "FILE", requires = "gdb")]
     pub image: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub look: Overrides,
 }
 
 /// `screen`.

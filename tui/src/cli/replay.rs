@@ -1,16 +1,19 @@
 //! `vmscope replay`, and what a plain `vmscope` shows where no guest can run.
 
+use std::path::Path;
 use std::time::Duration;
 
 use trace_format::Reader;
 
 use super::failure::{Code, Failure};
+use super::look::look;
 use super::{gdb, options, output, report};
 use crate::app::{App, Settings};
+use crate::config::Overrides;
 use crate::gdb::Address;
+use crate::marks::Marks;
 use crate::session::{Gdb, Session};
 use crate::signals::Signals;
-use crate::ui::theme::Theme;
 
 /// `vmscope replay`.
 pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
@@ -20,7 +23,7 @@ pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
             gdb::serve_trace_headless(reader, arguments, address)
         }
         Some(address) => show_beside_gdb(reader, arguments, address),
-        None => show(reader, arguments.follow, None),
+        None => show(reader, arguments.follow, None, &arguments.look, Some(&arguments.file)),
     }
 }
 
@@ -28,9 +31,9 @@ pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
 fn show_beside_gdb(reader: Reader, arguments: &options::Replay, address: &Address) -> Result<Code, Failure> {
     let signals = Signals::take()?;
     let served = gdb::serve_trace(Reader::open(&arguments.file)?, arguments, address)?;
-    let settings =
-        Settings { theme: Theme::from_environment(), follow: false, temporary: false, banner: None };
+    let settings = Settings { look: look(&arguments.look)?, ..Settings::plain() };
     let mut app = App::new(reader, settings);
+    load_marks(&mut app, Some(&arguments.file));
     app.tell(served.invitation);
     let gdb = Some(Gdb { server: &served.server, cursor: Some(&served.cursor) });
     Session { app: &mut app, guest: None, gdb, temporary: None, signals: &signals }.run()?;
@@ -38,7 +41,16 @@ fn show_beside_gdb(reader: Reader, arguments: &options::Replay, address: &Addres
 }
 
 /// Shows a trace in the UI, or reports on it if nobody looks.
-pub(super) fn show(mut reader: Reader, follow: bool, banner: Option<String>) -> Result<Code, Failure> {
+///
+/// `file` is where the trace is, if it is a file.
+pub(super) fn show(
+    mut reader: Reader,
+    follow: bool,
+    banner: Option<String>,
+    overrides: &Overrides,
+    file: Option<&Path>,
+) -> Result<Code, Failure> {
+    let look = look(overrides)?;
     let signals = Signals::take()?;
     if !output::is_terminal() {
         if let Some(banner) = banner {
@@ -50,10 +62,19 @@ pub(super) fn show(mut reader: Reader, follow: bool, banner: Option<String>) -> 
         report::write_report(&mut reader, false)?;
         return Ok(Code::Done);
     }
-    let settings = Settings { theme: Theme::from_environment(), follow, temporary: false, banner };
+    let settings = Settings { look, follow, banner, ..Settings::plain() };
     let mut app = App::new(reader, settings);
+    load_marks(&mut app, file);
     Session { app: &mut app, guest: None, gdb: None, temporary: None, signals: &signals }.run()?;
     Ok(Code::Done)
+}
+
+/// Reads the marks that are beside the trace.
+fn load_marks(app: &mut App, file: Option<&Path>) {
+    match file.map(Marks::of).transpose() {
+        Ok(marks) => app.set_marks(marks.unwrap_or_default()),
+        Err(error) => app.complain(&error),
+    }
 }
 
 /// Follows a trace until its recorder finishes it or a signal comes.

@@ -8,17 +8,19 @@ use trace_format::Reader;
 use trace_format::event::StopReason;
 
 use super::failure::{Code, Failure};
+use super::look::look;
 use super::options::{self, DEFAULT_GUEST};
 use super::{gdb, output, report};
 use crate::app::{App, Settings};
+use crate::config::Look;
 use crate::gdb::Server;
 use crate::guest::{Guest as _, Machine};
 use crate::keep::Temporary;
 use crate::live::{Ended, Live, Request};
+use crate::marks::Marks;
 use crate::session::{Gdb, Session};
 use crate::signals::Signals;
 use crate::ui::text;
-use crate::ui::theme::Theme;
 
 /// How often a run without a UI says how it goes.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -27,6 +29,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// `vmscope run`.
 pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
+    let look = look(&arguments.look)?;
     let mut temporary = match arguments.output {
         Some(_) => None,
         None => Some(Temporary::new()?),
@@ -43,7 +46,7 @@ pub(super) fn run(arguments: options::Run) -> Result<Code, Failure> {
     let ended = if output::is_terminal() {
         let (ended, shown) = until_left(live, &signals, |live| {
             let gdb = server.as_ref().zip(invitation);
-            watch(live, trace, temporary.as_mut(), gdb, &signals)
+            watch(live, trace, look, temporary.as_mut(), gdb, &signals)
         });
         if let Err(panic) = shown {
             // What was recorded until here may tell why.
@@ -112,17 +115,19 @@ fn until_left(
 fn watch(
     live: &Live,
     trace: &Path,
+    look: Look,
     temporary: Option<&mut Temporary>,
     gdb: Option<(&Server, String)>,
     signals: &Signals,
 ) -> Result<(), Failure> {
-    let settings = Settings {
-        theme: Theme::from_environment(),
-        follow: true,
-        temporary: temporary.is_some(),
-        banner: None,
-    };
+    let settings = Settings { look, follow: true, temporary: temporary.is_some(), ..Settings::plain() };
     let mut app = App::new(Reader::open(trace)?, settings);
+    if temporary.is_none() {
+        match Marks::of(trace) {
+            Ok(marks) => app.set_marks(marks),
+            Err(error) => app.complain(&error),
+        }
+    }
     let gdb = gdb.map(|(server, invitation)| {
         app.tell(invitation);
         Gdb { server, cursor: None }

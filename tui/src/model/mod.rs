@@ -3,6 +3,8 @@
 pub mod activity;
 pub mod class;
 pub mod console;
+pub mod flow;
+pub mod histogram;
 pub mod output;
 pub mod screen;
 pub mod search;

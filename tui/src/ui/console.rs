@@ -16,7 +16,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Display::Screen if app.screen().is_unused() => {
             let nothing =
                 if app.summary().used.screen { "nothing on the screen yet" } else { "no text screen in use" };
-            Line::styled(nothing, app.settings().theme.dim()).render(area, buffer);
+            Line::styled(nothing, app.theme().dim()).render(area, buffer);
         }
         Display::Screen => screen::draw(app, area, buffer),
     }
@@ -26,12 +26,12 @@ fn serial(app: &App, area: Rect, buffer: &mut Buffer) {
     let console = &app.summary().console;
     let typing = matches!(app.mode(), Mode::Typing);
     if console.written() == 0 && !typing {
-        Line::styled("no output yet", app.settings().theme.dim()).render(area, buffer);
+        Line::styled("no output yet", app.theme().dim()).render(area, buffer);
         return;
     }
     let cursor = Cursor::default().visibility(typing);
     PseudoTerminal::new(console.screen()).cursor(cursor).render(area, buffer);
-    if !app.settings().theme.color {
+    if !app.theme().has_color() {
         for position in area.positions() {
             buffer[position].fg = ratatui::style::Color::Reset;
             buffer[position].bg = ratatui::style::Color::Reset;
@@ -41,7 +41,7 @@ fn serial(app: &App, area: Rect, buffer: &mut Buffer) {
 
 /// For the lower border: where keys go, or which displays there are.
 pub(super) fn displays(app: &App) -> Line<'static> {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     if let Mode::Typing = app.mode() {
         return Line::styled(format!(" typing to the {} ", device(app.display())), theme.warning());
     }

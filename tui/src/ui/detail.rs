@@ -21,7 +21,7 @@ pub fn height(app: &App) -> u16 {
 }
 
 pub(super) fn lines(app: &App) -> Vec<Line<'static>> {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     let Some(event) = app.selected() else {
         let why = if app.known() == 0 {
             "no event yet"
@@ -324,7 +324,7 @@ fn hex_lines(fields: &mut Fields<'_>, bytes: &[u8]) {
 }
 
 /// A vector as hardware numbers it, with its name.
-pub(super) fn vector(vector: u16) -> String {
+pub(crate) fn vector(vector: u16) -> String {
     match (vector, vector_name(vector)) {
         (VECTOR_SYSCALL, _) => "syscall".to_owned(),
         (_, Some(name)) => format!("{vector} {name}"),

@@ -12,18 +12,21 @@ use crate::app::App;
 use crate::model::class::Class;
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     let window = app.window();
     if window.events.is_empty() {
-        Line::styled("no events yet", theme.dim()).render(area, buffer);
+        let why =
+            if app.known() == 0 { "no events yet" } else { "no event matches the filter; Esc clears it" };
+        Line::styled(why, theme.dim()).render(area, buffer);
         return;
     }
-    for (number, (event, row)) in (window.first..).zip(window.events.iter().zip(area.rows())) {
-        let selected = number == app.cursor();
+    for ((number, event), row) in window.events.iter().zip(area.rows()) {
+        let selected = *number == app.cursor();
         let debugger = app.debugger().and_then(|debugger| debugger.place);
-        let mark = match (selected, debugger.is_some_and(|place| place.event == number)) {
+        let mark = match (selected, debugger.is_some_and(|place| place.event == *number)) {
             (true, _) => "▸",
             (false, true) => "»",
+            (false, false) if app.marks().get(*number).is_some() => "*",
             (false, false) => " ",
         };
         match event {
@@ -36,16 +39,30 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
 }
 
+/// The filter, for the upper border.
+pub(super) fn filter(app: &App) -> Line<'static> {
+    match app.filter() {
+        "" => Line::default(),
+        filter => Line::styled(format!(" {} ", text::escape(filter)), app.theme().warning()).right_aligned(),
+    }
+}
+
 /// Where the cursor is, for the lower border.
 pub(super) fn position(app: &App) -> Line<'static> {
-    let events = app.known();
+    let listed = app.listed();
     let follows = if app.follows() && !app.reader().is_finished() { ", following" } else { "" };
-    let at = if events == 0 { 0 } else { app.cursor() + 1 };
-    Line::from(format!(" {} of {}{follows} ", text::count(at), text::count(events))).right_aligned()
+    let at = if listed.here { text::count(listed.place + 1) } else { "between".to_owned() };
+    let what = if listed.filter.is_empty() { "" } else { " matches" };
+    let searched = match listed.searched {
+        Some(share) => format!(", {} searched", text::percent(share)),
+        None => String::new(),
+    };
+    let at = if app.known() == 0 { "0".to_owned() } else { at };
+    Line::from(format!(" {at} of {}{what}{searched}{follows} ", text::count(listed.count))).right_aligned()
 }
 
 fn line(app: &App, event: &Event, mark: &'static str, selected: bool) -> Line<'static> {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     let vcpu = if event.vcpu == MACHINE { " m".to_owned() } else { format!("{:>2}", event.vcpu) };
     // On the selected line the reversal has to be even.
     let dim = if selected { Style::new() } else { theme.dim() };

@@ -17,7 +17,7 @@ use crate::model::summary::Stop;
 const STOPPED_BY_GDB: &str = "stopped by GDB";
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     if let Some(banner) = &app.settings().banner {
         Line::styled(format!(" {banner}"), theme.warning().add_modifier(Modifier::REVERSED))
             .render(area, buffer);
@@ -83,8 +83,8 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 }
 
 /// What the run is doing or how it ended.
-fn state(app: &App) -> (String, Style) {
-    let theme = app.settings().theme;
+pub(super) fn state(app: &App) -> (String, Style) {
+    let theme = app.theme();
     let (known, len) = (app.known(), app.reader().len());
     let reading = known < len;
     let ended = |why: &StopReason| {

@@ -1,55 +1,64 @@
-//! The help, from the table that binds the keys.
+//! The help, from the table of everything that can be done.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Widget};
+use ratatui::widgets::{Block, BorderType, Clear, Widget};
 
-use super::theme::Theme;
-use crate::app::keys::{BINDINGS, Binding, Scope};
+use super::text;
+use crate::app::table::Entry;
+use crate::app::{App, Help};
 
-/// Lines of the help.
-pub const LINES: u16 = {
-    let mut lines = 0;
-    let mut n = 0;
-    while n < BINDINGS.len() {
-        if shown(&BINDINGS[n]) {
-            lines += 1;
-        }
-        n += 1;
-    }
-    lines
-};
-
-const fn shown(binding: &Binding) -> bool {
-    matches!(binding.scope, Scope::Panes | Scope::Pane(_) | Scope::Typing)
-}
-
-pub(super) fn draw(theme: Theme, scroll: u16, body: Rect, buffer: &mut Buffer) {
-    let width = body.width.saturating_sub(4).min(78);
-    let height = body.height.saturating_sub(2).min(LINES + 2);
+/// Draws it and tells where the terminal's cursor belongs.
+pub(super) fn draw(app: &App, help: &Help, body: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let theme = app.theme();
+    let entries = app.help_entries();
+    let width = body.width.saturating_sub(2).min(92);
+    let rows = u16::try_from(entries.len()).unwrap_or(u16::MAX).min(body.height.saturating_sub(3));
+    let height = (rows + 3).min(body.height);
     let area =
         Rect::new(body.x + (body.width - width) / 2, body.y + (body.height - height) / 2, width, height);
-    let rows = height.saturating_sub(2);
-    let scroll = scroll.min(LINES.saturating_sub(rows));
     let block = Block::bordered()
         .border_type(BorderType::Thick)
         .border_style(theme.focused())
         .title(" keys ")
         .title_bottom(
-            Line::from(format!(" {}-{} of {LINES} ", scroll + 1, scroll + rows.min(LINES))).right_aligned(),
+            Line::from(format!(" {} of {} ", (help.selected() + 1).min(entries.len()), entries.len()))
+                .right_aligned(),
         );
-    let lines: Vec<Line<'_>> =
-        BINDINGS.iter().filter(|b| shown(b)).map(|binding| line(theme, binding)).collect();
+    let inner = block.inner(area);
     Clear.render(area, buffer);
-    Paragraph::new(lines).block(block).scroll((scroll, 0)).render(area, buffer);
+    block.render(area, buffer);
+    let [search, list] = ratatui::layout::Layout::vertical([
+        ratatui::layout::Constraint::Length(1),
+        ratatui::layout::Constraint::Min(0),
+    ])
+    .areas(inner);
+    const LABEL: &str = " search: ";
+    Line::from(vec![
+        Span::styled(LABEL, theme.dim()),
+        Span::styled(text::escape(help.text()).into_owned(), theme.key()),
+    ])
+    .render(search, buffer);
+    let first = (help.selected() + 1).saturating_sub(usize::from(list.height));
+    for (row, (n, entry)) in list.rows().zip(entries.into_iter().enumerate().skip(first)) {
+        line(app, entry).render(row, buffer);
+        if n == help.selected() {
+            buffer.set_style(row, theme.selected());
+        }
+    }
+    let before: String = help.text().chars().take(help.cursor()).collect();
+    let column = u16::try_from(Line::from(format!("{LABEL}{before}")).width()).unwrap_or(u16::MAX);
+    Some(Position::new(search.x + column.min(search.width.saturating_sub(1)), search.y))
 }
 
-fn line(theme: Theme, binding: &Binding) -> Line<'static> {
-    let keys: Vec<String> = binding.keys.iter().map(ToString::to_string).collect();
+fn line(app: &App, entry: &'static Entry) -> Line<'static> {
+    let theme = app.theme();
+    let keys: Vec<String> = app.settings().look.keymap.keys(entry).map(|key| key.to_string()).collect();
     Line::from(vec![
-        Span::styled(format!(" {:<15}", keys.join("  ")), theme.key()),
-        Span::styled(binding.help, Style::new()),
+        Span::styled(format!(" {:<14}", keys.join("  ")), theme.key()),
+        Span::styled(format!("{:<19}", entry.name), theme.name()),
+        Span::styled(entry.help, Style::new()),
     ])
 }

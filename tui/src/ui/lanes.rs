@@ -78,7 +78,7 @@ impl Lanes<'_> {
     /// A bar as high as there are exits, on a scale of logarithms; a letter without colour.
     fn exits(&self, class: Class, count: u32, busiest: u32) -> char {
         const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        if !self.theme.color {
+        if !self.theme.has_color() {
             return if count == 1 { class.letter() } else { class.letter().to_ascii_uppercase() };
         }
         let share = f64::from(count).ln_1p() / f64::from(busiest.max(1)).ln_1p();

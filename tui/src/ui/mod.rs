@@ -1,19 +1,26 @@
 //! Drawing: a pure function of the state. Nothing here changes [`App`] or reads a file; [`App`] has brought what is
 //! in view up to date before. One module a pane.
 
+mod ascii;
 mod console;
 pub mod detail;
 mod events;
 mod fields;
 mod footer;
 mod header;
-pub mod help;
+mod help;
+mod histogram;
+mod ipis;
 mod lanes;
+mod line;
+mod overview;
 mod screen;
-pub mod statistics;
+mod statistics;
+mod tabs;
 pub mod text;
 pub mod theme;
 mod timeline;
+mod traps;
 pub(crate) mod walk;
 
 use ratatui::Frame;
@@ -25,24 +32,41 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Borders, Paragraph, Widget};
 
 use crate::app::layout::{Panes, SMALLEST};
-use crate::app::{App, Focus, Mode};
+use crate::app::{App, Mode, Pane};
+pub(crate) use detail::vector;
+pub(crate) use overview::run_height;
+pub(crate) use tabs::tab_at;
 
 /// Draws the whole screen.
 pub fn draw(frame: &mut Frame<'_>, app: &App) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     let Some(panes) = app.panes().filter(|panes| panes.footer.bottom() <= area.bottom()) else {
-        too_small(area, buffer);
-        return;
+        return too_small(area, buffer);
     };
     header::draw(app, panes.header, buffer);
-    for (focus, area) in &panes.shown {
-        pane(app, &panes, *focus, *area, buffer);
+    if let Some(area) = panes.tabs {
+        tabs::draw(app, area, buffer);
     }
-    if let Mode::Help { scroll } = app.mode() {
-        help::draw(app.settings().theme, *scroll, panes.body, buffer);
+    for (which, area) in &panes.shown {
+        pane(app, &panes, *which, *area, buffer);
     }
-    let cursor = footer::draw(app, panes.footer, buffer);
+    let cursor = match app.mode() {
+        Mode::Help(help) => {
+            footer::draw(app, panes.footer, buffer);
+            help::draw(app, help, panes.body, buffer)
+        }
+        Mode::Line(line) if app.message().is_none() => {
+            line::draw(app, line, panes.body, panes.footer, buffer)
+        }
+        Mode::Line(_) | Mode::Panes | Mode::Typing => {
+            footer::draw(app, panes.footer, buffer);
+            None
+        }
+    };
+    if app.settings().look.ascii {
+        ascii::replace(frame.buffer_mut());
+    }
     if let Some(position) = cursor {
         frame.set_cursor_position(position);
     }
@@ -74,55 +98,64 @@ fn too_small(area: Rect, buffer: &mut Buffer) {
         .render(middle, buffer);
 }
 
-fn pane(app: &App, panes: &Panes, focus: Focus, area: Rect, buffer: &mut Buffer) {
-    let theme = app.settings().theme;
-    let focused = app.focused() == focus;
-    let (border, kind) =
-        if focused { (theme.focused(), BorderType::Thick) } else { (theme.dim(), BorderType::Plain) };
-    let block = Block::new()
-        .borders(Borders::ALL)
-        .border_type(kind)
-        .border_style(border)
-        .title(title(app, panes, focus))
-        .title_style(Style::reset());
-    let inner = block.inner(area);
-    let block = match focus {
-        Focus::Timeline => block.title_bottom(timeline::legend(app)),
-        Focus::Events => block.title_bottom(events::position(app)),
-        Focus::Console => block.title_bottom(console::displays(app)).title_bottom(console::position(app)),
-        Focus::Detail | Focus::Statistics => block,
-    };
-    block.render(area, buffer);
-    match focus {
-        Focus::Timeline => timeline::draw(app, inner, buffer),
-        Focus::Events => events::draw(app, inner, buffer),
-        Focus::Detail => lines(detail::lines(app), app.scroll(focus), inner, buffer),
-        Focus::Statistics => lines(statistics::lines(app, inner.width), app.scroll(focus), inner, buffer),
-        Focus::Console => console::draw(app, inner, buffer),
+fn pane(app: &App, panes: &Panes, pane: Pane, area: Rect, buffer: &mut Buffer) {
+    let inner = if panes.borders { border(app, pane, area, buffer) } else { area };
+    match pane {
+        Pane::Timeline => timeline::draw(app, inner, buffer),
+        Pane::Events => events::draw(app, inner, buffer),
+        Pane::Detail => lines(detail::lines(app), app.scroll(pane), inner, buffer),
+        Pane::Rates => overview::rates(app, inner, buffer),
+        Pane::Shares => overview::shares(app, inner, buffer),
+        Pane::Vcpus => overview::vcpus(app, inner, buffer),
+        Pane::Run => overview::run(app, inner, buffer),
+        Pane::Statistics => statistics::draw(app, inner, buffer),
+        Pane::Times | Pane::Handling | Pane::Latency => histogram::draw(app, pane, inner, buffer),
+        Pane::Vectors => traps::vectors(app, inner, buffer),
+        Pane::Origins => traps::origins(app, inner, buffer),
+        Pane::Shootdowns => ipis::shootdowns(app, inner, buffer),
+        Pane::Targets => ipis::targets(app, inner, buffer),
+        Pane::Matrix => ipis::matrix(app, inner, buffer),
+        Pane::Console => console::draw(app, inner, buffer),
     }
 }
 
-/// The pane's name; where panes share a place, all their names like tabs.
-fn title(app: &App, panes: &Panes, focus: Focus) -> Line<'static> {
-    let side = [Focus::Detail, Focus::Statistics, Focus::Console];
-    let style = |name: Focus| {
-        let style = if name == app.focused() { app.settings().theme.focused() } else { Style::new() };
-        if name == focus { style.add_modifier(Modifier::BOLD) } else { app.settings().theme.dim() }
+/// Draws a pane's border and tells what is inside.
+fn border(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) -> Rect {
+    let theme = app.theme();
+    let focused = app.focused() == pane;
+    let (border, kind) =
+        if focused { (theme.focused(), BorderType::Thick) } else { (theme.dim(), BorderType::Plain) };
+    let name = Span::styled(
+        format!(" {} ", pane.name()),
+        if focused { theme.focused() } else { Style::reset().add_modifier(Modifier::BOLD) },
+    );
+    let block = Block::new().borders(Borders::ALL).border_type(kind).border_style(border).title(name);
+    let inner = block.inner(area);
+    let block = match pane {
+        Pane::Timeline => block.title_bottom(timeline::legend(app)),
+        Pane::Events => block.title_top(events::filter(app)).title_bottom(events::position(app)),
+        Pane::Console => block.title_bottom(console::displays(app)).title_bottom(console::position(app)),
+        Pane::Shootdowns => block.title_bottom(ipis::totals(app)),
+        Pane::Statistics => block.title_bottom(statistics::times(app)),
+        Pane::Times | Pane::Handling | Pane::Latency => block.title_bottom(histogram::about(app, pane)),
+        Pane::Vectors => block.title_bottom(traps::others(app)),
+        Pane::Rates
+        | Pane::Shares
+        | Pane::Vcpus
+        | Pane::Run
+        | Pane::Detail
+        | Pane::Origins
+        | Pane::Targets
+        | Pane::Matrix => block,
     };
-    let mut spans = vec![Span::raw(" ")];
-    if panes.tabbed && panes.shown.len() > 1 && side.contains(&focus) {
-        for (n, name) in side.into_iter().enumerate() {
-            if n > 0 {
-                spans.push(Span::styled(" · ", app.settings().theme.dim()));
-            }
-            let text = if name == focus { format!("[{}]", name.name()) } else { name.name().to_owned() };
-            spans.push(Span::styled(text, style(name)));
-        }
-    } else {
-        spans.push(Span::styled(focus.name(), style(focus)));
-    }
-    spans.push(Span::raw(" "));
-    Line::from(spans)
+    block.render(area, buffer);
+    inner
+}
+
+/// Where there is nothing to draw (yet).
+fn nothing(app: &App, what: &str, area: Rect, buffer: &mut Buffer) {
+    let why = if app.report().is_none() { "counting" } else { what };
+    Line::styled(format!(" {why}"), app.theme().dim()).render(area, buffer);
 }
 
 fn lines(lines: Vec<Line<'static>>, scroll: u16, area: Rect, buffer: &mut Buffer) {

@@ -66,7 +66,7 @@ impl Attribute {
 /// Draws the part of the screen that is in view at the top left of `area`.
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let (screen, part) = (app.screen(), app.screen_part());
-    let color = app.settings().theme.color;
+    let color = app.theme().has_color();
     let usual = usual_background(screen.rows());
     let columns = usize::from(part.column)..usize::from(part.column + part.columns);
     let rows = screen.rows().skip(part.row.into()).take(part.rows.into());

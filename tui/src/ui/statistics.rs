@@ -1,123 +1,100 @@
-//! Totals by exit reason, then traps, IPIs and the guest's own counts, and what none of them can count.
+//! The table of what is measured: exits, handlers, IPIs, with their percentiles.
 
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
 
 use super::text;
-use super::theme::Theme;
 use crate::app::App;
-use crate::model::statistics::Times;
+use crate::app::statistics::{Order, Row};
 
-/// Columns of a line of a sentence: as many as the narrowest pane has, so that the height does not depend on it.
-const SENTENCE: usize = 34;
-
-/// Lines of the pane's text.
-#[must_use]
-pub fn height(app: &App) -> u16 {
-    u16::try_from(lines(app, u16::MAX).len()).unwrap_or(u16::MAX)
+/// A column of numbers.
+struct Column {
+    name: &'static str,
+    width: usize,
+    order: Option<Order>,
+    of: fn(&Row) -> String,
 }
 
-pub(super) fn lines(app: &App, width: u16) -> Vec<Line<'static>> {
-    let theme = app.settings().theme;
-    let statistics = &app.summary().statistics;
-    let table = Table::new(theme, width);
-    let mut lines = vec![table.heading("exit", &["gst p50", "gst p99", "hdl p50", "hdl p99"])];
-    let all = statistics.exit_count();
-    for exits in statistics.exits() {
-        let times = [&exits.guest, &exits.handling].map(|times| [times.quantile(0.5), times.quantile(0.99)]);
-        lines.push(table.row(exits.reason, exits.count, Some(all), times.as_flattened()));
-    }
-    lines.push(table.row("all", all, Some(all), &[]));
-    if !statistics.traps().is_empty() {
-        lines.push(Line::default());
-        lines.push(table.heading("trap", &["p50", "p99"]));
-        let all = statistics.traps().iter().map(|(_, traps)| traps.count).sum();
-        for (vector, traps) in statistics.traps() {
-            let name = super::detail::vector(vector);
-            lines.push(table.row(&name, traps.count, Some(all), &quantiles(&traps.handler)));
-        }
-    }
-    if statistics.ipis_sent > 0 {
-        lines.push(Line::default());
-        lines.push(table.heading("ipi", &["p50", "p99"]));
-        lines.push(table.row("sent", statistics.ipis_sent, None, &[]));
-        let latency = quantiles(&statistics.ipi_latency);
-        lines.push(table.row("taken", statistics.ipis_taken, None, &latency));
-    }
-    if !app.summary().counters.is_empty() {
-        lines.push(Line::default());
-        lines.push(table.heading("guest's count", &[]));
-        for (name, value) in &app.summary().counters {
-            lines.push(table.row(&text::escape(name), *value, None, &[]));
-        }
-    }
-    if !app.header().not_seen.is_empty() {
-        lines.push(Line::default());
-        lines.push(Line::styled("not seen", theme.warning()));
-        for sentence in &app.header().not_seen {
-            let wrapped = text::wrap(&text::escape(sentence), SENTENCE);
-            let first = std::iter::once("- ").chain(std::iter::repeat("  "));
-            lines.extend(first.zip(wrapped).map(|(indent, line)| Line::raw(format!("{indent}{line}"))));
-        }
-    }
-    lines
+fn time(row: &Row, of: fn(&trace_format::analysis::Quantiles) -> u64) -> String {
+    row.times.as_ref().map_or_else(|| "-".to_owned(), |times| text::duration(of(times)))
 }
 
-fn quantiles(times: &Times) -> [Option<u64>; 2] {
-    [times.quantile(0.5), times.quantile(0.99)]
-}
+/// In the order of their worth: what does not fit is left out from the end.
+const COLUMNS: [Column; 10] = [
+    Column { name: "count", width: 11, order: Some(Order::Count), of: |row| text::count(row.count) },
+    Column { name: "p50", width: 9, order: None, of: |row| time(row, |times| times.p50) },
+    Column { name: "p99", width: 9, order: Some(Order::P99), of: |row| time(row, |times| times.p99) },
+    Column { name: "max", width: 9, order: Some(Order::Max), of: |row| time(row, |times| times.max) },
+    Column {
+        name: "total",
+        width: 9,
+        order: Some(Order::Total),
+        of: |row| text::duration(row.total_ns as u64),
+    },
+    Column { name: "p90", width: 9, order: None, of: |row| time(row, |times| times.p90) },
+    Column { name: "p99.9", width: 9, order: None, of: |row| time(row, |times| times.p999) },
+    Column { name: "mean", width: 9, order: None, of: |row| time(row, |times| times.mean as u64) },
+    Column { name: "min", width: 9, order: None, of: |row| time(row, |times| times.min) },
+    Column { name: "a second", width: 11, order: None, of: |row| text::count(row.per_second.round() as u64) },
+];
 
-/// Widths of the columns.
-struct Table {
-    theme: Theme,
-    names: usize,
-    counts: usize,
-    shares: usize,
-    times: usize,
-    /// How many columns of times fit.
-    time_columns: usize,
-}
+/// Columns of names at least.
+const NAMES: usize = 22;
 
-impl Table {
-    fn new(theme: Theme, width: u16) -> Self {
-        let (names, counts, shares, times) = if width < 60 { (12, 8, 8, 8) } else { (16, 11, 9, 11) };
-        let time_columns = usize::from(width).saturating_sub(names + counts + shares) / times;
-        Self { theme, names, counts, shares, times, time_columns }
+pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    let theme = app.theme();
+    let table = app.statistics_rows();
+    if table.is_empty() {
+        return super::nothing(app, "nothing that takes time was recorded", area, buffer);
     }
-
-    fn heading(&self, name: &str, times: &[&str]) -> Line<'static> {
-        let Self { names, counts, shares, times: width, .. } = *self;
-        let mut text = format!("{name:<names$}{:>counts$}{:shares$}", "count", "");
-        for time in times.iter().take(self.time_columns) {
-            text.push_str(&format!("{time:>width$}"));
+    let mut room = usize::from(area.width).saturating_sub(NAMES + 1);
+    let columns: Vec<&Column> = COLUMNS
+        .iter()
+        .take_while(|column| {
+            let fits = room >= column.width;
+            room = room.saturating_sub(column.width);
+            fits
+        })
+        .collect();
+    let names = NAMES + room.min(24);
+    let mut rows = area.rows();
+    if let Some(row) = rows.next() {
+        let order = app.statistics_order();
+        let mut head = vec![Span::styled(
+            format!(" {:<names$}", if order == Order::Name { "name v" } else { "name" }),
+            theme.name(),
+        )];
+        for column in &columns {
+            let name = if column.order == Some(order) {
+                format!("{} v", column.name)
+            } else {
+                column.name.to_owned()
+            };
+            head.push(Span::styled(format!("{name:>0$}", column.width), theme.name()));
         }
-        Line::styled(text, self.theme.name())
+        Line::from(head).render(row, buffer);
     }
-
-    fn row(&self, name: &str, count: u64, of: Option<u64>, times: &[Option<u64>]) -> Line<'static> {
-        let Self { names, counts, shares, times: width, .. } = *self;
-        let share = match of {
-            Some(all) if all > 0 => text::percent(count as f64 / all as f64),
-            _ => String::new(),
-        };
-        let mut spans = vec![
-            Span::raw(format!("{:<names$}", shorten(name, names))),
-            Span::raw(format!("{:>counts$}", text::count(count))),
-            Span::styled(format!("{share:>shares$}"), self.theme.dim()),
-        ];
-        for time in times.iter().take(self.time_columns) {
-            let time = time.map_or_else(|| "-".to_owned(), text::duration);
-            spans.push(Span::raw(format!("{time:>width$}")));
+    let list = app.statistics_list();
+    let selected = list.selected(table.len());
+    for (row, (n, entry)) in rows.zip(table.iter().enumerate().skip(list.first())) {
+        let name = text::escape(&entry.name);
+        let mut spans = vec![Span::styled(format!(" {name:<names$.names$}"), Style::new())];
+        spans.extend(
+            columns.iter().map(|column| Span::raw(format!("{:>1$}", (column.of)(entry), column.width))),
+        );
+        Line::from(spans).render(row, buffer);
+        if Some(n) == selected {
+            buffer.set_style(row, theme.selected());
         }
-        Line::from(spans)
     }
 }
 
-/// A name that leaves a space in a column of `width`.
-fn shorten(name: &str, width: usize) -> String {
-    if name.chars().count() < width {
-        return name.to_owned();
-    }
-    let mut short: String = name.chars().take(width.saturating_sub(2)).collect();
-    short.push('…');
-    short
+/// Which times, for the lower border.
+pub(super) fn times(app: &App) -> Line<'static> {
+    let exits =
+        if app.shows_guest_time() { "exits: in the guest before them" } else { "exits: their handling" };
+    Line::from(format!(" {exits}; IPIs: until the last EOI ")).right_aligned()
 }

@@ -35,7 +35,7 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let rows = (room / count).clamp(1, 3);
     let first = first_lane(app, count, room / rows);
     let shown = count.saturating_sub(first).min(room / rows);
-    let theme = app.settings().theme;
+    let theme = app.theme();
     for lane in 0..shown {
         let name = format!("cpu{:<2}", first + lane);
         Span::raw(name).render(Rect { y: area.y + lane * rows, height: 1, ..names }, buffer);
@@ -59,12 +59,12 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 
 /// What the colours, or letters, of exits mean, for the lower border.
 pub(super) fn legend(app: &App) -> Line<'static> {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     let mut spans = vec![Span::raw(" ")];
     let Some(strip) = app.strip() else { return Line::default() };
     for class in &Class::ALL[..Class::EXITS] {
         if strip.lanes.iter().flatten().any(|cell| cell.mix.count(*class) > 0) {
-            let mark = if theme.color { '█' } else { class.letter() };
+            let mark = if theme.has_color() { '█' } else { class.letter() };
             spans.push(Span::styled(mark.to_string(), theme.class(*class)));
             spans.push(Span::raw(format!(" {} ", class.label())));
         }
@@ -95,7 +95,7 @@ fn ipi(payload: &Payload) -> Option<u64> {
 }
 
 fn draw_axis(app: &App, strip: &Strip, area: Rect, buffer: &mut Buffer) {
-    let theme = app.settings().theme;
+    let theme = app.theme();
     buffer.set_string(area.x, area.y, "─".repeat(usize::from(area.width)), theme.dim());
     let step = tick(strip.view, area.width);
     let mut time = strip.view.start.div_ceil(step).saturating_mul(step);

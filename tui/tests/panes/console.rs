@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use trace_format::{Kind, Reader};
 use vmscope::app::action::{Action, Command, Motion, Typed};
-use vmscope::app::{App, Focus, Mode, Settings};
+use vmscope::app::{App, Mode, Pane, Settings};
 use vmscope::guest::{Key, Machine};
 use vmscope::model::output::Display;
 
@@ -16,7 +16,7 @@ fn app() -> App {
     app.resize(SIZES[0]);
     app.read_all();
     app.update(Action::Move(Motion::Last));
-    app.focus(Focus::Console);
+    app.focus(Pane::Console);
     app
 }
 
@@ -42,19 +42,21 @@ fn a_text_screen_is_shown_as_of_the_selected_event() {
     app.resize(SIZES[1]);
     let newest = app.screen().text();
     assert!(newest.contains("Pass 100%"), "{newest}");
-    app.focus(Focus::Events);
+    app.focus(Pane::Events);
     app.update(Action::Move(Motion::First));
-    assert!(app.screen().is_unused());
-    app.focus(Focus::Console);
+    app.focus(Pane::Console);
     assert!(snapshot(&mut app, SIZES[1]).contains("nothing on the screen yet"));
+    assert!(app.screen().is_unused());
     while app.selected().is_some_and(|event| event.payload.kind() != Kind::Screen) {
         app.select(app.cursor() + 1);
     }
     app.resize(SIZES[1]);
     assert!(app.screen().text().starts_with("   Memory test"), "{}", app.screen().text());
     assert!(!app.screen().text().contains("Pass"));
-    app.focus(Focus::Events);
+    app.focus(Pane::Events);
     app.update(Action::Move(Motion::Last));
+    app.focus(Pane::Console);
+    app.resize(SIZES[1]);
     assert_eq!(app.screen().text(), newest);
 }
 
@@ -94,10 +96,10 @@ fn only_a_guest_that_lives_is_typed_to() {
     assert!(matches!(app.mode(), Mode::Panes));
     assert!(app.message().is_some_and(|message| message.text.contains("recorded")));
     app.set_machine(Some(Machine::Running));
-    app.focus(Focus::Events);
+    app.focus(Pane::Events);
     press(&mut app, "i");
     assert!(matches!(app.mode(), Mode::Panes), "only the console types");
-    app.focus(Focus::Console);
+    app.focus(Pane::Console);
     press(&mut app, "i");
     assert!(matches!(app.mode(), Mode::Typing));
     let why = trace_format::event::StopReason::PowerOff;

@@ -1,13 +1,14 @@
 //! What every pane looks like on a small and on a large terminal, and how keys move through them.
 
 mod console;
+mod sessions;
 mod synthetic;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
 use trace_format::{Kind, Reader};
 use vmscope::app::action::{Action, Command, Motion};
-use vmscope::app::{App, Focus, Settings};
+use vmscope::app::{App, Pane, Settings, View};
 use vmscope::debugger::{Debugger, Place};
 use vmscope::guest::Machine;
 use vmscope::ui;
@@ -38,7 +39,7 @@ fn select(app: &mut App, kind: Kind, nth: usize) {
         if app.selected().is_some_and(|event| event.payload.kind() == kind) {
             found += 1;
             if found == nth {
-                app.update(Action::Details);
+                app.focus(Pane::Detail);
                 return;
             }
         }
@@ -47,17 +48,55 @@ fn select(app: &mut App, kind: Kind, nth: usize) {
 }
 
 #[test]
-fn every_pane_at_every_size() {
+fn every_view_at_every_size() {
     for size in SIZES {
-        for focus in Focus::ALL {
+        for view in View::ALL {
             let mut app = app();
             app.resize(size);
             select(&mut app, Kind::IpiAccepted, 4);
-            app.focus(focus);
-            let name = format!("{}-{}x{}", focus.name(), size.width, size.height);
+            app.show(view);
+            app.read_all();
+            let name = format!("{}-{}x{}", view.name(), size.width, size.height);
             insta::assert_snapshot!(name.as_str(), snapshot(&mut app, size));
-            app.update(Action::Maximize);
-            insta::assert_snapshot!(format!("{name}-maximized"), snapshot(&mut app, size));
+        }
+    }
+}
+
+#[test]
+fn every_pane_alone() {
+    for pane in Pane::ALL {
+        let mut app = app();
+        app.resize(SIZES[0]);
+        select(&mut app, Kind::IpiAccepted, 4);
+        app.focus(pane);
+        app.read_all();
+        app.update(Action::Maximize);
+        let name: String = pane.name().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+        insta::assert_snapshot!(format!("pane-{name}"), snapshot(&mut app, SIZES[0]));
+    }
+}
+
+#[test]
+fn small_terminals_show_the_focused_pane() {
+    for size in [Size::new(20, 5), Size::new(40, 10), Size::new(59, 30)] {
+        let mut app = app();
+        select(&mut app, Kind::IpiAccepted, 4);
+        app.focus(Pane::Events);
+        insta::assert_snapshot!(format!("small-{}x{}", size.width, size.height), snapshot(&mut app, size));
+    }
+}
+
+/// Whatever the size, nothing is drawn outside and nothing panics.
+#[test]
+fn any_size_will_do() {
+    let mut app = app();
+    for view in View::ALL {
+        app.show(view);
+        app.read_all();
+        for height in (0..60).step_by(3) {
+            for width in [0, 1, 19, 20, 21, 39, 59, 60, 75, 76, 79, 80, 133, 300] {
+                snapshot(&mut app, Size::new(width, height));
+            }
         }
     }
 }
@@ -67,7 +106,7 @@ fn a_zoomed_timeline_shows_arrows_and_handlers() {
     let mut app = app();
     app.resize(SIZES[1]);
     select(&mut app, Kind::Ipi, 5);
-    app.focus(Focus::Timeline);
+    app.focus(Pane::Timeline);
     press(&mut app, "+++");
     insta::assert_snapshot!("timeline-zoomed", snapshot(&mut app, SIZES[1]));
     press(&mut app, "e");
@@ -104,8 +143,8 @@ fn help_prompt_and_banner() {
 }
 
 #[test]
-fn a_small_terminal_says_so() {
-    insta::assert_snapshot!("too-small", snapshot(&mut app(), Size::new(40, 10)));
+fn too_small_a_terminal_says_so() {
+    insta::assert_snapshot!("too-small", snapshot(&mut app(), Size::new(19, 10)));
 }
 
 #[test]
@@ -213,15 +252,14 @@ fn what_is_not_seen_is_said() {
     app.read_all();
     assert!(!snapshot(&mut app, SIZES[1]).contains('\u{1b}'));
     app.resize(SIZES[1]);
-    app.focus(Focus::Statistics);
+    app.focus(Pane::Run);
     app.update(Action::Maximize);
     let screen = snapshot(&mut app, SIZES[1]);
     for said in [
         "not all is seen",
-        "not seen",
-        "- accesses to local APICs",
-        "  KVM plays the local APICs",
-        "- IPIs: tracefs",
+        "not seen    accesses to local APICs",
+        "takes an interrupt: KVM plays",
+        "not seen    IPIs: tracefs",
     ] {
         assert!(screen.contains(said), "{said}:\n{screen}");
     }
@@ -233,17 +271,23 @@ fn no_foreign_byte_reaches_the_terminal() {
     for size in SIZES {
         for number in 0..app.known() {
             app.select(number);
-            app.update(Action::Details);
+            app.focus(Pane::Detail);
             let screen = snapshot(&mut app, size);
             assert!(!screen.contains(|c: char| c.is_control() && c != '\n'), "event {number}");
         }
     }
 }
 
+fn coloured() -> Settings {
+    let mut settings = Settings::plain();
+    settings.look.theme = Theme::default();
+    settings
+}
+
 #[test]
 fn colour_changes_nothing_but_colour_and_the_timeline() {
     let reader = synthetic::trace().expect("readable");
-    let mut app = App::new(reader, Settings { theme: Theme { color: true }, ..Settings::plain() });
+    let mut app = App::new(reader, coloured());
     app.read_all();
     insta::assert_snapshot!("colour", snapshot(&mut app, SIZES[0]));
 }

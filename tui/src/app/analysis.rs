@@ -1,0 +1,109 @@
+//! What the trace amounts to, for the views that show it: kept up to date by a thread while one of them is shown.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trace_format::Report;
+
+use super::App;
+use super::view::View;
+use crate::work::{Analysis, Analyst};
+
+/// Of a trace that grows, the analysis is made anew after this many times the time that it took.
+const REST: u32 = 4;
+/// And not sooner than this.
+const SOONEST: Duration = Duration::from_millis(250);
+
+/// The newest analysis and who makes it.
+#[derive(Default)]
+pub(super) struct Analysed {
+    newest: Option<Arc<Analysis>>,
+    worker: Option<Analyst>,
+    /// When it was asked for.
+    asked: Option<Instant>,
+    /// Not before.
+    next: Option<Instant>,
+    /// How many events the trace had when it failed.
+    failed: Option<u64>,
+}
+
+impl App {
+    /// The newest analysis.
+    #[must_use]
+    pub fn analysis(&self) -> Option<&Analysis> {
+        self.analysed.newest.as_deref()
+    }
+
+    /// Its report.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        self.analysis().map(|analysis| &analysis.report)
+    }
+
+    /// Takes what has been found, and asks for more if the trace has grown. Returns whether something is new.
+    pub(super) fn take_analysis(&mut self) -> bool {
+        let found = match &mut self.analysed.worker {
+            Some(worker) => worker.take(),
+            None => Ok(None),
+        };
+        let new = match found {
+            Ok(Some(analysis)) => {
+                let took = self.analysed.asked.map_or(Duration::ZERO, |asked| asked.elapsed());
+                self.analysed.next = Instant::now().checked_add((took * REST).max(SOONEST));
+                self.analysed.newest = Some(analysis);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                self.complain(&error);
+                self.analysed.failed = Some(self.reader.len());
+                true
+            }
+        };
+        if self.wants_analysis() {
+            self.analyse();
+        }
+        new
+    }
+
+    /// Whether there is to be another one, for the view that is shown.
+    fn wants_analysis(&self) -> bool {
+        let needed =
+            matches!(self.focus.view(), View::Overview | View::Statistics | View::Traps | View::Ipis);
+        let stale = match self.analysis() {
+            None => true,
+            Some(analysis) => {
+                let rested = self.analysed.next.is_some_and(|next| Instant::now() >= next);
+                // What has come to an end need not rest.
+                let rested = rested || self.reader.is_finished();
+                analysis.range != self.analysed_range() || (analysis.events < self.reader.len() && rested)
+            }
+        };
+        needed && stale && !self.is_analysing() && self.analysed.failed != Some(self.reader.len())
+    }
+
+    fn analyse(&mut self) {
+        if self.analysed.worker.is_none() {
+            match Analyst::of(&self.reader) {
+                Ok(worker) => self.analysed.worker = Some(worker),
+                Err(error) => return self.complain(&error),
+            }
+        }
+        let range = self.analysed_range();
+        if let Some(worker) = &mut self.analysed.worker {
+            worker.ask(range);
+            self.analysed.asked = Some(Instant::now());
+        }
+    }
+
+    pub(super) fn is_analysing(&self) -> bool {
+        self.analysed.worker.as_ref().is_some_and(Analyst::is_busy)
+    }
+
+    /// Waits for what the analysis tells next.
+    pub(super) fn wait_for_analysis(&self) {
+        if let Some(worker) = &self.analysed.worker {
+            worker.wait();
+        }
+    }
+}

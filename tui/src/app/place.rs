@@ -51,7 +51,8 @@ fn time(text: &str) -> Option<u64> {
             .into_iter()
             .find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if !(whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) && !number.is_empty()) {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if number.is_empty() || !is_number(whole) || !is_number(fraction) {
         return None;
     }
     let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };

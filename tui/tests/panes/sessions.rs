@@ -56,7 +56,7 @@ const SESSIONS: &[Session] = &[
     replay("help-do", "<help>shootd", "", |app, _| assert_eq!(app.view_shown(), View::Ipis)),
     replay("help-down", "<help>", "<help-do>", |app, _| assert!(matches!(app.mode(), Mode::Help(_)))),
     replay("help-up", "<help><help-down><help-down>", "<help-do>", |app, _| {
-        assert!(matches!(app.mode(), Mode::Help(_)))
+        assert!(matches!(app.mode(), Mode::Help(_)));
     }),
     replay("help-page-down", "<help>", "", |app, _| {
         assert!(matches!(app.mode(), Mode::Help(help) if help.selected() == 15));
@@ -67,7 +67,7 @@ const SESSIONS: &[Session] = &[
     replay("help-quit", "<help>", "", |_, command| assert_eq!(command, Some(Command::Quit))),
     replay("command", "", "goto 7<line-accept>", |app, _| assert_eq!(app.cursor(), 7)),
     replay("line-accept", "<command>nonsense", "", |app, _| {
-        assert!(said(app).contains("there is no command"))
+        assert!(said(app).contains("there is no command"));
     }),
     replay("line-cancel", "<command>quit", "", |app, _| assert!(matches!(app.mode(), Mode::Panes))),
     replay("line-complete", "<command>zoom-", "<line-accept>", |app, _| assert!(app.view().start > 0)),
@@ -88,7 +88,7 @@ const SESSIONS: &[Session] = &[
     replay("maximize", "", "", |app, _| assert_eq!(app.panes().map(|panes| panes.shown.len()), Some(1))),
     replay("open", "", "", |app, _| assert_eq!(app.focused(), Pane::Detail)),
     replay("back", "<maximize>", "", |app, _| {
-        assert_eq!(app.panes().map(|panes| panes.shown.len()), Some(2))
+        assert_eq!(app.panes().map(|panes| panes.shown.len()), Some(2));
     }),
     live("pause", "", "", |_, command| assert_eq!(command, Some(Command::Resume))),
     live("step", "", "", |_, command| assert!(matches!(command, Some(Command::Step { .. })))),

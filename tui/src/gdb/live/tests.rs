@@ -46,7 +46,7 @@ fn an_end_that_comes_while_nothing_moves_for_gdb_is_told_when_it_goes_on() {
         stops.try_recv().ok()
     });
     let why = StopReason::GuestExit { status: 0 };
-    assert_eq!(told.map(|stop| stop.cause), Some(StopCause::Ending { why: why.clone(), event: None }));
+    assert_eq!(told.map(|stop| stop.cause), Some(StopCause::Ending { why: why.clone() }));
     assert_eq!(live.poll(), Progress::Waiting, "GDB has not asked");
     assert_eq!(go(&mut live), Cause::Ending { why: why.clone(), event: None });
     assert!(live.registers(0).is_ok(), "it can be looked at");

@@ -1,16 +1,15 @@
-//! Every recorded trace is a test: it is intact, its report and every pane over it are what they were.
+//! Every recorded trace is a test: it is intact, its report and every view over it are what they were.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 
 use ratatui::layout::Size;
 use trace_format::{Reader, Report, verify};
-use vmscope::app::action::Action;
-use vmscope::app::{App, Focus, Settings};
+use vmscope::app::{App, Settings, View};
 use vmscope::ui;
 use vmscope_tests::replays::{self, name};
 
-const SIZES: [Size; 2] = [Size::new(80, 24), Size::new(160, 50)];
+const SIZES: [Size; 3] = [Size::new(60, 16), Size::new(80, 24), Size::new(160, 50)];
 
 #[test]
 fn each_is_intact_small_and_described() {
@@ -38,27 +37,20 @@ fn each_report_is_as_it_was() {
 }
 
 #[test]
-fn each_pane_is_as_it_was() {
+fn each_view_is_as_it_was() {
     for path in replays::all() {
-        for size in SIZES {
-            for focus in Focus::ALL {
-                let mut app = App::new(Reader::open(&path).unwrap(), Settings::plain());
-                app.read_all();
-                app.resize(size);
-                // Somewhere in the middle, where all kinds of events are.
-                app.select(app.known() / 2);
-                app.focus(focus);
-                app.update(Action::Maximize);
+        let mut app = App::new(Reader::open(&path).unwrap(), Settings::plain());
+        app.read_all();
+        // Somewhere in the middle, where all kinds of events are.
+        app.select(app.known() / 2);
+        for view in View::ALL {
+            app.show(view);
+            app.read_all();
+            for size in SIZES {
                 let shown = ui::snapshot(&mut app, size).unwrap();
-                let snapshot = format!("{}-{}-{}x{}", name(&path), focus.name(), size.width, size.height);
+                let snapshot = format!("{}-{}-{}x{}", name(&path), view.name(), size.width, size.height);
                 insta::assert_snapshot!(snapshot, shown);
             }
-            let mut app = App::new(Reader::open(&path).unwrap(), Settings::plain());
-            app.read_all();
-            app.resize(size);
-            app.select(app.known() / 2);
-            let shown = ui::snapshot(&mut app, size).unwrap();
-            insta::assert_snapshot!(format!("{}-all-{}x{}", name(&path), size.width, size.height), shown);
         }
     }
 }

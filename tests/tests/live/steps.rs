@@ -224,8 +224,11 @@ fn step_over_savers(traps: TrapSelection) {
         });
         assert!(steps.is_some(), "{ring}: {}", console(&session));
     }
-    let addresses = SAVERS.map(|(name, _)| symbol(&session.header, name));
-    for address in addresses {
+    // Where breakpoints bounce, one on the guest's own INT3 is not told from it, and user code has those in registers:
+    // the guest's gate is not for ring 3.
+    let savers = SAVERS.iter().filter(|(name, _)| name.starts_with("kernel_") && *name != "kernel_int3");
+    let addresses: Vec<u64> = savers.map(|(name, _)| symbol(&session.header, name)).collect();
+    for &address in &addresses {
         session.control.add_breakpoint(0, address).unwrap();
     }
     for address in addresses {

@@ -53,6 +53,7 @@ use place::Offer;
 use site::{INT3, Site};
 use step::OpenStep;
 use table::Table;
+use trap_flag::DR6_BS;
 use traps::OpenTrap;
 
 /// The vector of breakpoints.
@@ -296,6 +297,13 @@ impl Probes {
         match exit {
             Exit::Debug { exception: 3, pc, .. } => Some(Hit::Breakpoint { pc: *pc }),
             Exit::Debug { pc, .. } if Some(*pc) == self.bounce_handler() => Some(Hit::Bounced),
+            // The guest steps itself, and has come to where a register of ours is. That one stops it when its handler has
+            // returned (SDM vol. 3, "Priority Among Concurrent Events": traps of the instruction before come first).
+            Exit::Debug { exception: 1, dr6, .. }
+                if dr6 & DR6_BS != 0 && cx.vcpu.regs().rflags & RFLAGS_TF != 0 =>
+            {
+                Some(Hit::GuestsTrap { dr6: dr6 & !DR6_REGISTERS })
+            }
             // While registers of ours are set KVM leaves out the guest's. Perhaps this one has been taken away since.
             Exit::Debug { exception: 1, pc, dr6, .. }
                 if holds(&cx.vcpu.debug(), *pc) || dr6 & DR6_REGISTERS != 0 =>

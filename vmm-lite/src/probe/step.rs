@@ -184,6 +184,9 @@ impl Probes {
             *register = Some(wanted);
         }
         cx.vcpu.set_debug(debug)?;
+        // What is due waits for the step's end; KVM would tell of the window for it instead of stepping. Who injects asks
+        // for it anew.
+        cx.vcpu.request_interrupt_window(false);
         // The guest's own debug exception goes to the same handler.
         let entering = cx.vcpu.has_event();
         match cx.vcpu.run()? {

@@ -20,7 +20,7 @@ use crate::walk::Paging;
 
 const EFER_LMA: u64 = 1 << 10;
 /// DR6: a single step (SDM vol. 3, 18.2.3).
-const DR6_BS: u64 = 1 << 14;
+pub(super) const DR6_BS: u64 = 1 << 14;
 
 /// What an instruction does with RFLAGS besides computing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,8 +52,8 @@ fn core_a_step_does_not_land_in_a_handler_unless_asked() {
 }
 
 #[test]
-fn core_whoever_goes_on_from_a_breakpoint_gets_on_though_an_interrupt_is_due() {
-    if !gdb_or_skip("core_whoever_goes_on_from_a_breakpoint_gets_on_though_an_interrupt_is_due") {
+fn whoever_goes_on_from_a_breakpoint_gets_on_though_an_interrupt_is_due() {
+    if !gdb_or_skip("whoever_goes_on_from_a_breakpoint_gets_on_though_an_interrupt_is_due") {
         return;
     }
     let vmscope = Vmscope::image(DUE, &["--wait"]);

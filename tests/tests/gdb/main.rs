@@ -9,7 +9,7 @@
 //! | breakage | tests |
 //! |---|---|
 //! | 1. `KVM_EXIT_DEBUG` is not classified: the guest's own `INT3` and debug registers do not reach it | `gdb::points::core_a_guests_own_breakpoints_reach_it`, `live::control::core_a_guest_that_debugs_itself_is_debugged`, `vmm_lite::probe::table::two_addresses_of_one_byte_share_its_breakpoint` |
-//! | 2. whoever goes on from a breakpoint enters an interrupt handler for ever; steps land in one | `gdb::due::core_whoever_goes_on_from_a_breakpoint_gets_on_though_an_interrupt_is_due`, `gdb::due::core_a_step_does_not_land_in_a_handler_unless_asked` |
+//! | 2. whoever goes on from a breakpoint enters an interrupt handler for ever; steps land in one | `gdb::due::whoever_goes_on_from_a_breakpoint_gets_on_though_an_interrupt_is_due`, `gdb::due::core_a_step_does_not_land_in_a_handler_unless_asked` |
 //! | 3. a step's TF leaks into what `PUSHF`, `SYSCALL` and handlers' frames save | `live::steps::core_a_steps_trap_flag_is_hidden_and_the_guests_own_is_kept`, `live::state::core_no_trap_flag_is_left_behind`, `vmm_lite::probe::trap_flag::a_handlers_frame_is_known_in_16_and_32_bit_code` |
 //! | 4. `HLT`, port I/O and `MOV CR8` swallow a step's trap, the shadows of `STI` and `MOV SS` hide it | `live::steps::core_steps_over_exits`, `live::steps::core_steps_over_exits_with_split_irqchip`, `live::steps::core_steps_over_exits_with_irqchip_in_kvm`, `live::steps::core_a_steps_trap_flag_is_hidden_and_the_guests_own_is_kept`, `gdb::due::core_a_step_does_not_land_in_a_handler_unless_asked`, `live::control::core_steps_on_every_vcpu` |
 //! | 5. what a port or MMIO read brings is missing at the stop | `gdb::points::core_what_was_read_from_a_device_is_there_at_the_stop`, `live::steps::core_steps_over_exits` |

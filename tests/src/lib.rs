@@ -4,6 +4,7 @@ pub mod gdb;
 pub mod images;
 pub mod initramfs;
 pub mod linux;
+pub mod printed;
 pub mod program;
 pub mod readers;
 pub mod real;

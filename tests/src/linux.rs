@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use trace_format::describe::Line;
-use trace_format::event::{Output, Payload};
 use trace_format::{Header, Reader};
 use vmm_lite::{Control, MachineState, Module, SymbolFile};
 
 use crate::images::SHOOTDOWN;
 use crate::initramfs::Initramfs;
+use crate::printed::Printed;
 use crate::run::{Guest, Run, Started};
 
 /// What the shell of [`Initramfs`] prints when it waits for a command.
@@ -25,10 +25,7 @@ const COM1: u32 = 0x3f8;
 pub struct Linux {
     started: Started,
     reader: Reader,
-    /// What it printed so far.
-    console: Vec<u8>,
-    /// The first event that has not been looked at.
-    next: u64,
+    console: Printed,
     /// How long the run may take.
     deadline: Instant,
     _files: TempDir,
@@ -58,7 +55,7 @@ impl Linux {
         let deadline = Instant::now() + TIMEOUT;
         let started = guest.start();
         let reader = Reader::open(&started.trace).unwrap_or_else(|e| panic!("open: {e}"));
-        Self { started, reader, console: Vec::new(), next: 0, deadline, _files: files }
+        Self { started, reader, console: Printed::at(COM1), deadline, _files: files }
     }
 
     /// What its trace says of it.
@@ -75,15 +72,13 @@ impl Linux {
         loop {
             let ended = matches!(self.control().state(), MachineState::Stopped { .. });
             self.control().flush();
-            self.read();
-            let found = self.console.windows(text.len()).position(|window| window == text.as_bytes());
-            if let Some(at) = found {
-                self.console.drain(..at + text.len());
+            self.console.read(&mut self.reader).unwrap_or_else(|e| panic!("read: {e}"));
+            if self.console.take(text) {
                 return;
             }
             if ended || Instant::now() >= self.deadline {
-                let printed = String::from_utf8_lossy(&self.console).into_owned();
-                panic!("waited in vain for {text:?}:\n{printed}\n{}", self.last_events());
+                let events = self.last_events();
+                panic!("waited in vain for {text:?}:\n{}\n{events}", self.console.text());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -131,19 +126,6 @@ impl Linux {
         events
             .map(|(number, event)| format!("{}\n", Line { number, event: &event, header: &header }))
             .collect()
-    }
-
-    /// Reads what has been recorded since the last time.
-    fn read(&mut self) {
-        self.reader.poll().unwrap_or_else(|e| panic!("poll: {e}"));
-        let from = self.next;
-        self.next = self.reader.len();
-        for event in self.reader.forward(from) {
-            let (_, event) = event.unwrap_or_else(|e| panic!("read: {e}"));
-            if let Payload::Console(Output { port: COM1, bytes }) = &event.payload {
-                self.console.extend_from_slice(bytes);
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use trace_format::event::{Actor, Payload, StopReason, VcpuState};
 use trace_format::{Reader, verify};
 use vmscope_tests::images::HOSTILE;
+use vmscope_tests::printed::Printed;
 use vmscope_tests::program;
 use vmscope_tests::skip::kvm_or_skip;
 
@@ -60,21 +61,17 @@ impl Recording {
 
     /// Waits for the guest's first words.
     fn wait_until_it_begins(&mut self) {
-        let says_go =
-            |payload: &Payload| matches!(payload, Payload::Console(c) if c.bytes.starts_with(b"go"));
         let mut reader: Option<Reader> = None;
-        let mut looked_at = 0;
+        let mut printed = Printed::anywhere();
         loop {
             // There is no file, or no header in it, until the program has come so far.
             match &mut reader {
                 None => reader = Reader::open(&self.trace).ok(),
                 Some(reader) => {
-                    reader.poll().unwrap();
-                    let mut new = reader.forward(looked_at).filter_map(Result::ok);
-                    if new.any(|(_, event)| says_go(&event.payload)) {
+                    printed.read(reader).unwrap();
+                    if printed.take("go\n") {
                         return;
                     }
-                    looked_at = reader.len();
                 }
             }
             let events = reader.as_ref().map_or(0, Reader::len);

@@ -4,10 +4,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use trace_format::event::{Access, Actor, Payload, StopReason};
+use trace_format::event::{Access, Actor, StopReason};
 use trace_format::{Reader, verify};
 use vmm_lite::devices::Key;
 use vmm_lite::{Control, Error, MachineState, Outcome};
+use vmscope_tests::printed::Printed;
 use vmscope_tests::run::{Guest, Run, Started};
 
 const BY: Actor = Actor::User;
@@ -46,8 +47,11 @@ pub(super) fn endure(
         prepare(&started);
         let control = started.vm.control();
         answered(control.resume(BY));
-        while !first.is_empty() && !has_printed(&started, first) && !is_over(&control) {
+        let mut reader = Reader::open(&started.trace).unwrap();
+        let mut printed = Printed::anywhere();
+        while !printed.take(first) && !is_over(&control) {
             thread::sleep(Duration::from_millis(10));
+            printed.read(&mut reader).unwrap();
         }
         exercise(&control, vcpus, length);
         control.stop(BY);
@@ -57,13 +61,6 @@ pub(super) fn endure(
     let found = verify(&mut Reader::open(&run.trace).unwrap()).unwrap();
     assert!(found.is_sound() && found.finished && found.lost == 0, "{what}: {found:?}");
     run
-}
-
-fn has_printed(started: &Started, words: &str) -> bool {
-    let mut reader = Reader::open(&started.trace).unwrap();
-    let console =
-        |payload: &Payload| matches!(payload, Payload::Console(c) if c.bytes.starts_with(words.as_bytes()));
-    reader.forward(0).filter_map(Result::ok).any(|(_, event)| console(&event.payload))
 }
 
 /// Pauses, looks, steps, sets breakpoints and resumes, over and over.

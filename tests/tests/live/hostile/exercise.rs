@@ -41,6 +41,8 @@ pub(super) fn endure(
     length: Duration,
     prepare: impl FnOnce(&Started) + Send + 'static,
 ) -> Run {
+    // For whoever looks for the guest at which a host stood still: `--nocapture`.
+    println!("{what}");
     let run = without_hanging(what, move || {
         let vcpus = guest.config.vcpus;
         let started = guest.paused().start();

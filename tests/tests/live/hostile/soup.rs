@@ -12,6 +12,9 @@ use super::guests::guest;
 /// How long each seed runs at most; most end much sooner.
 const LENGTH: Duration = Duration::from_millis(120);
 
+/// The guest after which QEMU's emulation of a CPU with SVM does nothing any more, see `tests/hosts/README.md`.
+const QEMU_STANDS_STILL: (&str, u64) = ("soup", 10);
+
 /// `xorshift64`, as the guest has it.
 #[derive(Debug)]
 pub(super) struct Random(u64);
@@ -101,6 +104,10 @@ fn kernel(name: &str, action: &str, seeds: std::ops::Range<u64>) {
         return;
     }
     for seed in seeds {
+        if (action, seed) == QEMU_STANDS_STILL && std::env::var_os("SVM_HOST").is_some() {
+            println!("{action}, seed {seed}: not on QEMU, which stands still");
+            continue;
+        }
         let guest =
             guest(action, if seed % 4 == 0 { 2 } else { 1 }).append(&format!("action={action} seed={seed}"));
         drop(endure(&format!("{action}, seed {seed}"), guest, "go", LENGTH, move |started| {

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::Stdio;
 
 use trace_format::event::{MACHINE, Screen};
-use trace_format::{Event, Header, Payload, Writer};
+use trace_format::{Event, Header, Payload, Reader, Writer};
+use vmscope_tests::skip::kvm_or_skip;
 use vmscope_tests::{gdb, program, replays};
 
 fn replay(name: &str) -> String {
@@ -136,10 +138,6 @@ fn symbols_are_an_elf_file_for_gdb() {
     let said = String::from_utf8_lossy(&output.stderr).replace(elf, "linux.elf");
     insta::assert_snapshot!("symbols-said", said);
 
-    // vmscope takes them like those of any other file.
-    let again = ["record", "/dev/null", "--symbols", elf, "-o", "/no/such/folder/t.vmt"];
-    assert!(!String::from_utf8_lossy(&program::run(&again).stderr).contains("symbols"));
-
     let none = replay("real-mode.vmt");
     let output = program::run(&["symbols", &none, "-o", elf]);
     assert_eq!(output.status.code(), Some(1));
@@ -162,4 +160,22 @@ fn symbols_are_an_elf_file_for_gdb() {
     let mut command = gdb::command();
     command.arg(elf);
     assert_eq!(gdb::batch(command, asked.iter().map(String::as_str)), expected.concat());
+}
+
+#[test]
+fn symbols_of_a_trace_are_symbols_for_the_next() {
+    if !kvm_or_skip("symbols_of_a_trace_are_symbols_for_the_next") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (elf, trace, first) = (path("linux.elf"), path("t.vmt"), replay("linux-shootdown.vmt"));
+    let _said = program::expect(0, &["symbols", &first, "-o", &elf]);
+    let _said = program::expect(0, &["record", "hello", "--symbols", &elf, "-o", &trace]);
+    let names = |path: &str| -> BTreeSet<String> {
+        let reader = Reader::open(Path::new(path)).unwrap();
+        reader.header().symbols.iter().map(|(_, _, name)| name.to_owned()).collect()
+    };
+    let (known, wanted) = (names(&trace), names(&first));
+    assert!(wanted.len() > 1000 && wanted.is_subset(&known), "{} of {}", known.len(), wanted.len());
 }

@@ -39,7 +39,7 @@ fn linux_stops_in_the_middle_of_its_system_calls_and_goes_on() {
     let append = format!("console=ttyS0 panic=-1 quiet run=\"shootdown 2 {ROUNDS}\"");
     let vmscope = Vmscope::file(
         &kernel,
-        &["--wait", "--cpus", "2", "--memory", "512M", "--timeout", "420s", "--initrd", archive, "--symbols"]
+        &["--wait", "--cpus", "2", "--memory", "512M", "--timeout", "900s", "--initrd", archive, "--symbols"]
             .into_iter()
             .chain([shootdown, "--append", &append])
             .collect::<Vec<_>>(),

@@ -34,6 +34,7 @@ pub mod view;
 mod window;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Size;
@@ -61,8 +62,10 @@ use view::Focus;
 pub use view::{Pane, View};
 pub use window::Window;
 
-/// Events that one tick takes in, so that keys are answered while a long trace is read.
-const EVENTS_PER_TICK: u64 = 200_000;
+/// How long one tick takes events in, so that keys are answered while a long trace is read.
+const TAKING_IN: Duration = Duration::from_millis(8);
+/// Events between two looks at the clock.
+const BETWEEN_LOOKS: u64 = 1024;
 
 /// What keys go to.
 #[derive(Clone, Debug)]
@@ -215,11 +218,15 @@ impl App {
         if let Err(error) = self.reader.poll() {
             self.complain(&error);
         }
+        let begun = Instant::now();
         let (mut taken, mut failure) = (0, None);
         let mut events = self.reader.forward(self.known);
         let behind = loop {
-            if taken == EVENTS_PER_TICK {
-                break true;
+            if taken == BETWEEN_LOOKS {
+                if begun.elapsed() >= TAKING_IN {
+                    break true;
+                }
+                taken = 0;
             }
             match events.next() {
                 Some(Ok((number, event))) => {

@@ -108,20 +108,31 @@ impl Control {
         Ok(())
     }
 
-    /// Stops the guest from now on at every event that a vCPU makes and that matches `filter`, and at system calls and
-    /// their returns; what is not given stops it no more. The vCPU stands behind what the event tells: an exit has been
+    /// Stops the guest from now on, for GDB, at every event that a vCPU makes and that matches `filter`, and at system
+    /// calls and their returns; what is not given stops it no more. The vCPU stands behind what the event tells: an exit has been
     /// handled, and after the entry of a handler its first instruction is next. A filter sees an event as it is made: it
     /// has no number yet.
     ///
     /// # Errors
     /// When the run has ended, or nothing is recorded, so that there are no events.
     pub fn stop_at_events(&self, filter: Option<Filter>, syscalls: Option<Syscalls>) -> Result<()> {
+        self.wait_for(Actor::Gdb, &Wanted { filter, syscalls, user: None })
+    }
+
+    /// The same for the user, whatever GDB waits for.
+    ///
+    /// # Errors
+    /// As [`Self::stop_at_events`].
+    pub fn stop_user_at_events(&self, filter: Option<Filter>) -> Result<()> {
+        self.wait_for(Actor::User, &Wanted { user: filter, ..Wanted::default() })
+    }
+
+    fn wait_for(&self, by: Actor, wanted: &Wanted) -> Result<()> {
         if self.machine.flusher.is_none() {
             return Err(Error::WrongState { operation: "wait for events", state: "is not recorded" });
         }
-        let wanted = Wanted { filter, syscalls };
         all((0..self.machine.vcpus.len() as u8).map(|number| {
-            let tripwire = Tripwire::new(wanted.clone(), Arc::clone(&self.machine.names));
+            let tripwire = Tripwire::new(by, wanted.clone(), Arc::clone(&self.machine.names));
             self.on(number, move |thread| thread.set_tripwire(tripwire))
         }))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use trace_format::Event;
-use trace_format::event::{Kind, Payload, VECTOR_SYSCALL};
+use trace_format::event::{Actor, Kind, Payload, VECTOR_SYSCALL};
 use trace_format::filter::{Filter, Subject};
 
 use crate::names::{Names, Seen};
@@ -15,10 +15,12 @@ const OPEN: usize = 64;
 /// What a vCPU is to stop for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
-    /// Events that match this.
+    /// Events that match this, for GDB.
     pub(crate) filter: Option<Filter>,
-    /// System calls.
+    /// System calls, for GDB.
     pub(crate) syscalls: Option<Syscalls>,
+    /// Events that match this, for the user.
+    pub(crate) user: Option<Filter>,
 }
 
 /// System calls by RAX.
@@ -33,8 +35,8 @@ pub enum Syscalls {
 /// What was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Met {
-    /// An event that matches the filter.
-    Event(Kind),
+    /// An event of this kind that matches the filter of GDB or of the user.
+    Event(Kind, Actor),
     /// A system call with this number.
     SyscallEntry(u64),
     /// Its return.
@@ -44,6 +46,8 @@ pub(crate) enum Met {
 /// One vCPU's.
 #[derive(Debug)]
 pub(crate) struct Tripwire {
+    /// Who wants something else than before.
+    by: Actor,
     wanted: Wanted,
     names: Seen,
     /// What was met first and has not been told, and the event.
@@ -54,7 +58,7 @@ pub(crate) struct Tripwire {
 
 impl Wanted {
     fn is_nothing(&self) -> bool {
-        self.filter.is_none() && self.syscalls.is_none()
+        self.filter.is_none() && self.syscalls.is_none() && self.user.is_none()
     }
 }
 
@@ -68,16 +72,24 @@ impl Syscalls {
 }
 
 impl Tripwire {
-    pub(crate) fn new(wanted: Wanted, names: Arc<Names>) -> Box<Self> {
-        Box::new(Self { wanted, names: Seen::of(names), met: None, open: ArrayVec::new() })
+    /// What `by` wants from now on; of the others nothing.
+    pub(crate) fn new(by: Actor, wanted: Wanted, names: Arc<Names>) -> Box<Self> {
+        Box::new(Self { by, wanted, names: Seen::of(names), met: None, open: ArrayVec::new() })
     }
 
     /// The one that follows `before`. Debuggers take away what they wait for at each stop, and set it again before they
     /// go on: system calls may still return, and what was met while another vCPU stopped the guest has not been told.
-    /// None if there is nothing to look for.
+    /// What others than the new one's owner want stays. None if there is nothing to look for.
     pub(super) fn after(mut self: Box<Self>, before: Option<Box<Self>>) -> Option<Box<Self>> {
         if let Some(before) = before {
             (self.open, self.met) = (before.open, before.met);
+            match self.by {
+                Actor::Gdb => self.wanted.user = before.wanted.user,
+                _ => {
+                    (self.wanted.filter, self.wanted.syscalls) =
+                        (before.wanted.filter, before.wanted.syscalls);
+                }
+            }
         }
         let idle = self.wanted.is_nothing() && self.open.is_empty() && self.met.is_none();
         (!idle).then_some(self)
@@ -114,7 +126,7 @@ impl Tripwire {
 
     fn wants(&self, met: Met, event: &Event) -> bool {
         match met {
-            Met::Event(_) => self.event(event).is_some(),
+            Met::Event(_, by) => self.matches(by, event),
             Met::SyscallEntry(number) | Met::SyscallReturn(number) => {
                 self.wanted.syscalls.as_ref().is_some_and(|wanted| wanted.contains(number))
             }
@@ -122,14 +134,19 @@ impl Tripwire {
     }
 
     fn event(&self, event: &Event) -> Option<Met> {
-        let kind = event.payload.kind();
-        // That it stopped must not stop it again.
-        if kind == Kind::Debugger {
-            return None;
-        }
+        let by = [Actor::Gdb, Actor::User].into_iter().find(|by| self.matches(*by, event))?;
+        Some(Met::Event(event.payload.kind(), by))
+    }
+
+    fn matches(&self, by: Actor, event: &Event) -> bool {
+        let filter = match by {
+            Actor::Gdb => &self.wanted.filter,
+            _ => &self.wanted.user,
+        };
         let subject = Subject { number: 0, event, header: self.names.header() };
-        let matches = self.wanted.filter.as_ref()?.matches(&subject);
-        matches.then_some(Met::Event(kind))
+        // That it stopped must not stop it again.
+        event.payload.kind() != Kind::Debugger
+            && filter.as_ref().is_some_and(|filter| filter.matches(&subject))
     }
 
     fn syscall(&mut self, payload: &Payload) -> Option<Met> {
@@ -172,7 +189,7 @@ mod tests {
     ) -> (Arc<Names>, Box<Tripwire>) {
         let filter = filter.map(|text| Filter::parse(text).unwrap());
         let names = Names::new(header);
-        (Arc::clone(&names), Tripwire::new(Wanted { filter, syscalls }, names))
+        (Arc::clone(&names), Tripwire::new(Actor::Gdb, Wanted { filter, syscalls, user: None }, names))
     }
 
     fn met(wire: &mut Tripwire, payload: Payload) -> Option<Met> {
@@ -226,8 +243,8 @@ mod tests {
         wire.look(&Event { time: 1, vcpu: 2, payload: halted() });
         wire.look(&Event { time: 2, vcpu: 2, payload: back(1) });
         assert!(wire.has_met());
-        assert_eq!(wire.met(), Some(Met::Event(Kind::State)), "the first counts");
-        assert_eq!((told(&mut wire), told(&mut wire)), (Some(Met::Event(Kind::State)), None));
+        assert_eq!(wire.met(), Some(Met::Event(Kind::State, Actor::Gdb)), "the first counts");
+        assert_eq!((told(&mut wire), told(&mut wire)), (Some(Met::Event(Kind::State, Actor::Gdb)), None));
         wire.look(&Event { time: 1, vcpu: 1, payload: halted() });
         assert!(!wire.has_met());
     }
@@ -245,17 +262,45 @@ mod tests {
             between
         };
         let mut again = wire(filter, None).after(Some(waiting(filter))).unwrap();
-        assert_eq!((told(&mut again), told(&mut again)), (Some(Met::Event(Kind::State)), None));
+        assert_eq!((told(&mut again), told(&mut again)), (Some(Met::Event(Kind::State, Actor::Gdb)), None));
         let mut again = wire(None, Some(Syscalls::Numbers(vec![28]))).after(Some(waiting(None))).unwrap();
         assert_eq!((told(&mut again), told(&mut again)), (Some(Met::SyscallEntry(28)), None));
         let mut other = wire(Some("vcpu == 1"), None).after(Some(waiting(filter))).unwrap();
         assert_eq!(other.met(), None, "nobody waits for it any more");
         let mut other = wire(filter, None).after(Some(other)).unwrap();
         assert_eq!(other.met(), None, "and the vCPU has gone on since");
-        assert_eq!(met(&mut other, Payload::State(VcpuState::Halted)), Some(Met::Event(Kind::State)));
+        assert_eq!(
+            met(&mut other, Payload::State(VcpuState::Halted)),
+            Some(Met::Event(Kind::State, Actor::Gdb))
+        );
         let mut other = wire(Some("vcpu == 1"), None).after(Some(waiting(filter))).unwrap();
         other.look(&Event { time: 3, vcpu: 1, payload: back(1) });
-        assert_eq!(other.met(), Some(Met::Event(Kind::TrapReturn)), "what is waited for takes its place");
+        assert_eq!(
+            other.met(),
+            Some(Met::Event(Kind::TrapReturn, Actor::Gdb)),
+            "what is waited for takes its place"
+        );
+    }
+
+    #[test]
+    fn what_gdb_and_the_user_wait_for_are_two_things() {
+        let user = |filter: Option<&str>| {
+            let user = filter.map(|text| Filter::parse(text).unwrap());
+            let wanted = Wanted { user, ..Wanted::default() };
+            Tripwire::new(Actor::User, wanted, Names::new(Header::default()))
+        };
+        let halted = || Payload::State(VcpuState::Halted);
+        let mut both = user(Some("kind == state")).after(Some(wire(Some("vcpu == 1"), None))).unwrap();
+        assert_eq!(met(&mut both, halted()), Some(Met::Event(Kind::State, Actor::User)));
+        let mut gdbs = user(None).after(Some(both)).unwrap();
+        assert_eq!(met(&mut gdbs, halted()), None, "the user waits no more");
+        gdbs.look(&Event { time: 1, vcpu: 1, payload: halted() });
+        assert_eq!(told(&mut gdbs), Some(Met::Event(Kind::State, Actor::Gdb)), "but GDB does");
+        let both = user(Some("kind == state")).after(Some(gdbs)).unwrap();
+        let mut users = wire(None, None).after(Some(both)).unwrap();
+        users.look(&Event { time: 1, vcpu: 1, payload: halted() });
+        assert_eq!(told(&mut users), Some(Met::Event(Kind::State, Actor::User)));
+        assert!(user(None).after(Some(users)).is_none());
     }
 
     /// Linux moves while it boots, and who waits for one of its functions may have said so before.
@@ -271,7 +316,7 @@ mod tests {
         };
         assert_eq!(met(&mut wire, at(moved)), None);
         names.slide(|_| Some(Slide { slide: 34 << 20 }));
-        assert_eq!(met(&mut wire, at(moved)), Some(Met::Event(Kind::Trap)));
+        assert_eq!(met(&mut wire, at(moved)), Some(Met::Event(Kind::Trap, Actor::Gdb)));
         assert_eq!(met(&mut wire, at(KERNEL_BASE)), None);
     }
 

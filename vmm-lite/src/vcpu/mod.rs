@@ -379,7 +379,8 @@ impl VcpuThread {
     fn stops_for_what_was_met(&mut self) -> bool {
         let Some(met) = self.lane.met() else { return false };
         // If something else was first this is reported when the guest goes on.
-        if self.report(Actor::Gdb, Debugger::Matched { by: Actor::Gdb }, cause_of(met)) {
+        let by = waited_for(met);
+        if self.report(by, Debugger::Matched { by }, cause_of(met)) {
             self.lane.forget_met();
         }
         self.close_exit();
@@ -430,10 +431,18 @@ impl VcpuThread {
     }
 }
 
+/// Who waited for `met`.
+const fn waited_for(met: Met) -> Actor {
+    match met {
+        Met::Event(_, by) => by,
+        Met::SyscallEntry(_) | Met::SyscallReturn(_) => Actor::Gdb,
+    }
+}
+
 /// What a stop is called that came of `met`.
 const fn cause_of(met: Met) -> StopCause {
     match met {
-        Met::Event(kind) => StopCause::Matched { kind },
+        Met::Event(kind, _) => StopCause::Matched { kind },
         Met::SyscallEntry(number) => StopCause::SyscallEntry { number },
         Met::SyscallReturn(number) => StopCause::SyscallReturn { number },
     }

@@ -2,7 +2,7 @@
 
 use trace_format::event::{Actor, Debugger, Payload};
 
-use super::{Activity, VcpuThread, cause_of};
+use super::{Activity, VcpuThread, cause_of, waited_for};
 use crate::control::StepOutcome;
 use crate::error::{Error, Result};
 use crate::kvm::Exit;
@@ -100,7 +100,8 @@ impl VcpuThread {
         // One stop for a step, and for who waits: what was met beside a watchpoint, or in a user's step, is told when the
         // vCPU is to go on.
         let tells = watched.is_none() && by == Actor::Gdb;
-        let met = if tells { self.lane.met().map(cause_of) } else { None };
+        let met =
+            if tells { self.lane.met().filter(|met| waited_for(*met) == by).map(cause_of) } else { None };
         if met.is_some() {
             self.lane.forget_met();
             self.record(Payload::Debugger(Debugger::Matched { by }));

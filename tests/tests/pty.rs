@@ -135,6 +135,60 @@ fn a_live_run_from_start_to_quit() {
 }
 
 #[test]
+fn a_guest_is_controlled_from_the_keyboard() {
+    if !kvm_or_skip("a_guest_is_controlled_from_the_keyboard") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.vmt");
+    let mut terminal =
+        Terminal::start(&["tlb-shootdown", "--cpus", "2", "--append", "rounds=100000", "--wait"]);
+    terminal.wait("the guest", |screen| screen.contains("paused by command line"));
+    terminal.press("r");
+    terminal.wait("the question", |screen| screen.contains("run to the next event with"));
+    terminal.press("kind == ipi\r");
+    terminal.wait("an IPI", |screen| screen.contains("it has made an event that matches, of kind ipi"));
+    terminal.press("B");
+    terminal.wait("the question", |screen| screen.contains("breakpoint at"));
+    terminal.press("lapic_eoi\r");
+    terminal.wait("the breakpoint", |screen| screen.contains("a breakpoint is at lapic_eoi"));
+    terminal.press(" ");
+    terminal
+        .wait("the stop", |screen| screen.contains(", lapic_eoi+0x0") && screen.contains("paused by user"));
+    terminal.press("S");
+    terminal.wait("a step", |screen| screen.contains("stepped") && !screen.contains(", lapic_eoi+0x0"));
+    terminal.press("L");
+    terminal.wait("the list", |screen| screen.contains("1 breakpoint: lapic_eoi"));
+    terminal.press("B");
+    terminal.wait("the question", |screen| screen.contains("breakpoint at"));
+    terminal.press("lapic_eoi\r");
+    terminal.wait("its end", |screen| screen.contains("there is no breakpoint at lapic_eoi any more"));
+    terminal.press("B");
+    terminal.wait("the question", |screen| screen.contains("breakpoint at"));
+    terminal.press("on_shootdown\r");
+    terminal.wait("the breakpoint", |screen| screen.contains("a breakpoint is at on_shootdown"));
+    terminal.press("D");
+    terminal.wait("the end of all", |screen| screen.contains("there is no breakpoint any more"));
+    terminal.press("R");
+    terminal.wait("the reset", |screen| screen.contains("the guest begins anew"));
+    terminal.press("W");
+    terminal.wait("the question", |screen| screen.contains("copy what is recorded so far"));
+    // Ctrl-U
+    terminal.press(&format!("\x15{}\r", copy.display()));
+    terminal.wait("the copy", |screen| screen.contains("copy.vmt"));
+    terminal.press(" ");
+    terminal.wait("it to go on", |screen| screen.lines().next().is_some_and(|line| line.contains("running")));
+    terminal.press("X");
+    terminal.wait("the end", |screen| screen.contains("ended by user"));
+    terminal.press("S");
+    terminal.wait("a refusal", |screen| screen.contains("nothing to step"));
+    terminal.press("q");
+    assert_eq!(terminal.finish(), 0);
+    let copied = trace_format::Reader::open(&copy).unwrap();
+    assert!(copied.len() > 100 && !copied.is_finished());
+}
+
+#[test]
 fn a_guest_that_ends_stays_on_the_screen() {
     if !kvm_or_skip("a_guest_that_ends_stays_on_the_screen") {
         return;

@@ -1,5 +1,8 @@
 //! What can control a running guest. A replay has nothing of the kind.
 
+use std::path::Path;
+
+use trace_format::Filter;
 use trace_format::event::{Actor, StopReason};
 
 /// What a guest that can be controlled is doing.
@@ -45,6 +48,17 @@ pub enum Key {
     Function(u8),
 }
 
+/// What has become of a breakpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toggled {
+    /// It is there.
+    Set,
+    /// It will be there when its page is mapped.
+    Waits,
+    /// It is there no more.
+    Gone,
+}
+
 /// A running guest. Every act is the user's; errors are for the user to read.
 pub trait Guest {
     /// What it is doing.
@@ -67,6 +81,53 @@ pub trait Guest {
     /// # Errors
     /// As [`Self::pause`]; the guest is not paused; the vCPU does not execute.
     fn step(&self, vcpu: u8) -> anyhow::Result<u64>;
+
+    /// The same, but of a call, a system call or a repeated string instruction the whole: `None` if the guest has been
+    /// let go for that. [`Self::stopped`] tells when it is done.
+    ///
+    /// # Errors
+    /// As [`Self::step`]; there is no means to stop behind it; GDB holds the guest.
+    fn step_over(&self, vcpu: u8) -> anyhow::Result<Option<u64>>;
+
+    /// Lets the guest run until a vCPU makes an event that matches, or something else stops it.
+    ///
+    /// # Errors
+    /// As [`Self::resume`].
+    fn run_to(&self, filter: &Filter) -> anyhow::Result<()>;
+
+    /// Why the guest has stopped, if it was let go for something or has met a breakpoint, since this was asked last; for
+    /// the user to read. To be asked as often as [`Self::is_stepping_over`] wants it.
+    ///
+    /// # Errors
+    /// If it could not be let go on.
+    fn stopped(&self) -> anyhow::Result<Option<String>>;
+
+    /// Whether a step over something is under way, in which the guest may have to be let go on many times.
+    fn is_stepping_over(&self) -> bool;
+
+    /// Sets a breakpoint at `gva`, translated by a vCPU's page tables, or takes it away.
+    ///
+    /// # Errors
+    /// The run is over, or the host has no means to stop there.
+    fn toggle_breakpoint(&self, vcpu: u8, gva: u64) -> anyhow::Result<Toggled>;
+
+    /// Takes all of the user's breakpoints away.
+    ///
+    /// # Errors
+    /// The run is over.
+    fn clear_breakpoints(&self) -> anyhow::Result<()>;
+
+    /// The user's breakpoints, gva.
+    fn breakpoints(&self) -> Vec<u64>;
+
+    /// Has the guest begin anew.
+    ///
+    /// # Errors
+    /// The run is over, or the image cannot be read again.
+    fn reset(&self) -> anyhow::Result<()>;
+
+    /// The file that it is recorded into, with everything that was recorded until now.
+    fn trace(&self) -> Option<&Path>;
 
     /// Types a key on the guest's keyboard. False if the guest does not take it: its keyboard has no such key or is
     /// switched off, or what was typed before has not been read.

@@ -1,7 +1,7 @@
 //! The temporary trace of a live run, which the user may want to keep.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -73,6 +73,26 @@ impl Temporary {
     pub fn kept(&self) -> Option<&Path> {
         self.kept.as_deref()
     }
+}
+
+/// Copies what a trace has so far to a new file, and tells how many bytes that are.
+///
+/// # Errors
+/// If there is such a file already, or either cannot be read or written; no new file is left then.
+pub fn copy_so_far(trace: &Path, path: &Path) -> anyhow::Result<u64> {
+    let said = || format!("cannot copy the trace to {}", path.display());
+    let mut to = File::create_new(path).with_context(said)?;
+    let copied = File::open(trace).and_then(|from| {
+        // Not what is recorded meanwhile: it could go on for ever.
+        let length = from.metadata()?.len();
+        let copied = io::copy(&mut from.take(length), &mut to)?;
+        to.sync_all().map(|()| copied)
+    });
+    if copied.is_err() {
+        // The error is what matters.
+        let _ = fs::remove_file(path);
+    }
+    copied.with_context(said)
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
 //! A session of the UI on a terminal: keys in, frames out, commands to the guest.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use crossterm::event::{Event, KeyEventKind};
 
 use crate::app::App;
-use crate::app::action::{Command, Typed};
+use crate::app::action::{Command, Typed, Wanted};
 use crate::debugger::Debugger;
 use crate::gdb::{Cursor, Server};
-use crate::guest::{Guest, Machine};
+use crate::guest::{Guest, Machine, Toggled};
 use crate::input::Input;
-use crate::keep::Temporary;
+use crate::keep::{Temporary, copy_so_far};
 use crate::signals::Signals;
 use crate::terminal::Screen;
 use crate::ui::text;
@@ -20,6 +21,8 @@ use crate::ui::text;
 const GROWING: Duration = Duration::from_millis(50);
 /// How often it is looked whether another thread has found something.
 const WORKING: Duration = Duration::from_millis(20);
+/// How often it is looked where a guest has stopped that is let go for a step.
+const STEPPING: Duration = Duration::from_millis(2);
 /// How often signals are looked for when nothing else can happen.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -79,6 +82,7 @@ impl Session<'_> {
             if let Some(gdb) = self.gdb {
                 stale |= gdb.meet(self.app);
             }
+            stale |= self.look_at_guest();
             self.keep_if_finished();
             if stale | tick.changed {
                 screen.draw(self.app)?;
@@ -86,6 +90,7 @@ impl Session<'_> {
             stale = false;
             let mut wait = match tick.behind {
                 true => Duration::ZERO,
+                false if self.guest.is_some_and(Guest::is_stepping_over) => STEPPING,
                 false if tick.working || self.app.playback().is_on() => WORKING,
                 false if self.app.reader().is_finished() && self.gdb.is_none() => IDLE,
                 false => GROWING,
@@ -121,6 +126,24 @@ impl Session<'_> {
             (Command::Pause, Some(guest)) => guest.pause(),
             (Command::Resume, Some(guest)) => guest.resume(),
             (Command::Step { vcpu }, Some(guest)) => guest.step(vcpu).map(|rip| self.tell_where(vcpu, rip)),
+            (Command::StepOver { vcpu }, Some(guest)) => guest.step_over(vcpu).map(|rip| {
+                if let Some(rip) = rip {
+                    self.tell_where(vcpu, rip);
+                }
+            }),
+            (Command::RunTo(Wanted(filter)), Some(guest)) => guest.run_to(&filter),
+            (Command::ToggleBreakpoint { vcpu, gva }, Some(guest)) => {
+                guest.toggle_breakpoint(vcpu, gva).map(|toggled| self.tell_of_breakpoint(gva, toggled))
+            }
+            (Command::ClearBreakpoints, Some(guest)) => {
+                guest.clear_breakpoints().map(|()| self.app.tell("there is no breakpoint any more"))
+            }
+            (Command::Reset, Some(guest)) => guest.reset().map(|()| self.app.tell("the guest begins anew")),
+            (Command::Stop, Some(guest)) => {
+                guest.stop();
+                Ok(())
+            }
+            (Command::SaveCopy { path }, Some(guest)) => self.save_copy(guest, &path),
             (Command::Type(typed), Some(guest)) => {
                 self.type_to(guest, &typed);
                 Ok(())
@@ -133,6 +156,13 @@ impl Session<'_> {
                 | Command::Pause
                 | Command::Resume
                 | Command::Step { .. }
+                | Command::StepOver { .. }
+                | Command::RunTo(_)
+                | Command::ToggleBreakpoint { .. }
+                | Command::ClearBreakpoints
+                | Command::Reset
+                | Command::Stop
+                | Command::SaveCopy { .. }
                 | Command::Type(_),
                 _,
             ) => Ok(()),
@@ -140,6 +170,39 @@ impl Session<'_> {
         if let Err(error) = result {
             self.app.complain(error.as_ref());
         }
+    }
+
+    /// Looks what the guest has been stopped for, and which breakpoints it has. Returns whether there is something new.
+    fn look_at_guest(&mut self) -> bool {
+        let Some(guest) = self.guest else { return false };
+        let stopped = match guest.stopped() {
+            Ok(None) => false,
+            Ok(Some(why)) => {
+                self.app.has_stopped(why);
+                true
+            }
+            Err(error) => {
+                self.app.complain(error.as_ref());
+                true
+            }
+        };
+        stopped | self.app.set_breakpoints(guest.breakpoints())
+    }
+
+    fn tell_of_breakpoint(&mut self, gva: u64, toggled: Toggled) {
+        let name = self.app.name_of(gva);
+        self.app.tell(match toggled {
+            Toggled::Set => format!("a breakpoint is at {name}"),
+            Toggled::Waits => format!("a breakpoint will be at {name} when its page is mapped"),
+            Toggled::Gone => format!("there is no breakpoint at {name} any more"),
+        });
+    }
+
+    fn save_copy(&mut self, guest: &dyn Guest, path: &Path) -> anyhow::Result<()> {
+        let Some(trace) = guest.trace() else { return Ok(()) };
+        let bytes = copy_so_far(trace, path)?;
+        self.app.tell(format!("{} are in {}", text::bytes(bytes), path.display()));
+        Ok(())
     }
 
     fn type_to(&mut self, guest: &dyn Guest, typed: &Typed) {

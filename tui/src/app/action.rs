@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use trace_format::Filter;
 
 use super::copy::Copied;
+use super::location::Location;
 use super::place::Place;
 use super::view::View;
 use crate::guest::Key;
@@ -64,6 +65,24 @@ pub enum Action {
     TogglePause,
     /// Executes one instruction on the selected event's vCPU.
     Step,
+    /// The same, but a call or a repeated instruction is let come to its end.
+    StepOver,
+    /// Lets the guest run until it makes an event that matches.
+    RunTo(Wanted),
+    /// Sets a breakpoint where the selected event was, or takes it away.
+    BreakpointHere,
+    /// Sets one there, or takes it away.
+    Breakpoint(Location),
+    /// Says which there are.
+    ListBreakpoints,
+    /// Takes all away.
+    ClearBreakpoints,
+    /// Has the guest begin anew.
+    Reset,
+    /// Ends the run.
+    Stop,
+    /// Copies what is recorded so far to a new file.
+    SaveCopy(PathBuf),
     /// Keeps a temporary trace under this name.
     Save(PathBuf),
     /// Begins the selection of a range of time at the cursor, ends it there, or takes it back.
@@ -168,6 +187,31 @@ pub enum Command {
     Step {
         /// On this vCPU.
         vcpu: u8,
+    },
+    /// Execute one instruction, and what it calls.
+    StepOver {
+        /// On this vCPU.
+        vcpu: u8,
+    },
+    /// Let the guest run until it makes an event that matches.
+    RunTo(Wanted),
+    /// Set a breakpoint, or take it away.
+    ToggleBreakpoint {
+        /// The vCPU whose page tables translate the address.
+        vcpu: u8,
+        /// Where.
+        gva: u64,
+    },
+    /// Take all of the user's breakpoints away.
+    ClearBreakpoints,
+    /// Have the guest begin anew.
+    Reset,
+    /// End the run.
+    Stop,
+    /// Copy what is recorded so far.
+    SaveCopy {
+        /// To a new file of this name.
+        path: PathBuf,
     },
     /// Type into the guest.
     Type(Typed),

@@ -25,9 +25,9 @@ impl App {
         new
     }
 
-    /// Who follows a guest that GDB has stopped is where it stopped it, at whatever came after: the other vCPUs' exits.
+    /// Who follows a guest that has been stopped somewhere is there, whatever came after: the other vCPUs' exits.
     pub(super) fn look_for_stop(&mut self) {
-        let stopped = self.machine == Some(Machine::Paused { by: Actor::Gdb });
+        let stopped = matches!(self.machine, Some(Machine::Paused { by: Actor::Gdb | Actor::User }));
         let stop = self.summary.stop.as_ref().filter(|_| stopped).map(|stop| stop.number);
         if self.stop != stop {
             self.stop = stop;

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod layout;
 mod line;
 mod list;
+pub mod location;
 mod marks;
 mod motion;
 mod mouse;
@@ -137,6 +138,8 @@ pub struct App {
     size: Size,
     machine: Option<Machine>,
     debugger: Option<Debugger>,
+    /// The user's, gva.
+    breakpoints: Vec<u64>,
     /// How many stops of the debugger the cursor has followed.
     followed_stops: u64,
     /// The event at which a debugger has stopped the guest.
@@ -179,6 +182,7 @@ impl App {
             size: Size::ZERO,
             machine: None,
             debugger: None,
+            breakpoints: Vec::new(),
             followed_stops: 0,
             stop: None,
             at_stop: false,

@@ -11,12 +11,15 @@ impl App {
         if let Some(path) = &self.saved {
             Err(format!("the trace is saved as {} already", path.display()))
         } else if self.settings.temporary {
-            let guest: String =
-                self.guest_name().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-            Ok(format!("{guest}.vmt"))
+            Ok(format!("{}.vmt", self.guest_file_name()))
         } else {
             Err("the trace is a file of its own already".to_owned())
         }
+    }
+
+    /// The guest's name, in what every file system takes.
+    pub(super) fn guest_file_name(&self) -> String {
+        self.guest_name().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
     }
 
     /// The trace is now kept under this name, and its marks beside it.

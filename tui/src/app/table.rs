@@ -12,6 +12,7 @@ use trace_format::filter::{Candidate, complete};
 use super::App;
 use super::action::{Action, Motion, Wanted};
 use super::copy::Copied;
+use super::location::Location;
 use super::place::Place;
 use super::press::Press::{self, Ctrl, Key, Twice};
 use super::view::{Pane, View};
@@ -173,6 +174,37 @@ const SAVE: Argument = Argument {
     complete: |_, _, _| Vec::new(),
 };
 
+const RUN_TO: Argument = Argument {
+    placeholder: "EXPR",
+    label: "run to the next event with",
+    initial: |app| app.guest_to("run").map(|()| app.filter().to_owned()),
+    parse: |text| {
+        Filter::parse(text.trim())
+            .map(|filter| Action::RunTo(Wanted(filter)))
+            .map_err(|error| error.to_string())
+    },
+    complete: |_, text, cursor| complete(text, cursor),
+};
+
+const BREAKPOINT: Argument = Argument {
+    placeholder: "PLACE",
+    label: "breakpoint at",
+    initial: |app| app.guest_to("stop").map(|()| String::new()),
+    parse: |text| Location::parse(text).map(Action::Breakpoint),
+    complete: |app, text, _| app.complete_location(text),
+};
+
+const SAVE_COPY: Argument = Argument {
+    placeholder: "FILE",
+    label: "copy what is recorded so far to",
+    initial: App::name_of_copy,
+    parse: |text| match text.trim() {
+        "" => Err("a trace needs a name; Esc cancels".to_owned()),
+        name => Ok(Action::SaveCopy(PathBuf::from(name))),
+    },
+    complete: |_, _, _| Vec::new(),
+};
+
 /// Everything, in the order in which help and footer show it.
 #[rustfmt::skip]
 pub static TABLE: &[Entry] = &[
@@ -195,6 +227,15 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: from a maximized pane, a range, a filter, to the view's first pane"),
     entry(Panes, "pause", &[char(' ')], Action::TogglePause, "pause", "pause the guest, resume it").live(),
     entry(Panes, "step", &[char('s')], Action::Step, "step", "while paused: one instruction on the selected event's vCPU").live(),
+    entry(Panes, "step-over", &[char('S')], Action::StepOver, "over", "while paused: the same, but a call or a repeated instruction to its end").live(),
+    ask("run-to", &[char('r')], RUN_TO, "run to", "let the guest run to the next event that matches a filter").live(),
+    entry(Panes, "breakpoint-here", &[char('b')], Action::BreakpointHere, "breakpoint", "a breakpoint where the selected event was, or none there any more").live(),
+    ask("breakpoint", &[char('B')], BREAKPOINT, "", "a breakpoint at an address or a symbol, or none there any more; Tab lists both").live(),
+    entry(Panes, "breakpoints", &[char('L')], Action::ListBreakpoints, "", "say which breakpoints there are").live(),
+    entry(Panes, "clear-breakpoints", &[char('D')], Action::ClearBreakpoints, "", "take all breakpoints away but GDB's").live(),
+    entry(Panes, "reset", &[char('R')], Action::Reset, "", "have the guest begin anew; its trace goes on").live(),
+    entry(Panes, "stop", &[char('X')], Action::Stop, "", "end the guest; what was recorded stays here to be looked at").live(),
+    ask("save-copy", &[char('W')], SAVE_COPY, "", "copy what is recorded so far to a new file").live(),
     ask("save", &[char('w')], SAVE, "save", "save the temporary trace of a live run").live(),
     entry(Panes, "up", &[Key(KeyCode::Up), char('k')], Action::Move(Motion::Up), "", "up; in the events this stops following"),
     entry(Panes, "down", &[Key(KeyCode::Down), char('j')], Action::Move(Motion::Down), "", "down"),

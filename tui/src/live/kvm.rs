@@ -1,23 +1,29 @@
 //! Guests under KVM: the only place that knows [`vmm_lite`], besides GDB's.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, anyhow};
+use trace_format::Filter;
 use trace_format::event::Actor;
 use vmm_lite::{
-    Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, RecordRegisters, Vm, devices,
+    Config, Control, CpuModel, Error, Image, MachineState, Module, Outcome, Placed, Point, RecordRegisters,
+    Vm, devices,
 };
 
+use super::motion::Motions;
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull, Registers};
 use crate::gdb::{Listener, Server};
-use crate::guest::{Guest, Key, Machine};
+use crate::guest::{Guest, Key, Machine, Toggled};
 
 /// A running guest.
 #[derive(Debug)]
 pub struct Live {
     control: Control,
+    /// What it was let go for.
+    motions: RefCell<Motions>,
     /// What it is recorded into.
     trace: Option<PathBuf>,
     /// Waits for the end, so that the trace is finished as soon as the guest is.
@@ -33,7 +39,8 @@ impl Live {
         let vm = Vm::start(config(request)?).map_err(failure)?;
         let control = vm.control();
         let waiter = thread::Builder::new().name("waiter".into()).spawn(move || vm.wait())?;
-        Ok(Self { control, trace: request.trace.clone(), waiter })
+        let motions = RefCell::new(Motions::new(&control));
+        Ok(Self { control, motions, trace: request.trace.clone(), waiter })
     }
 
     /// Waits for the end of the run; the trace is finished then.
@@ -82,6 +89,53 @@ impl Guest for Live {
 
     fn step(&self, vcpu: u8) -> anyhow::Result<u64> {
         Ok(self.control.step(vcpu, Actor::User)?.to)
+    }
+
+    fn step_over(&self, vcpu: u8) -> anyhow::Result<Option<u64>> {
+        self.motions.borrow_mut().step_over(&self.control, vcpu)
+    }
+
+    fn run_to(&self, filter: &Filter) -> anyhow::Result<()> {
+        self.motions.borrow_mut().run_to(&self.control, filter)
+    }
+
+    fn stopped(&self) -> anyhow::Result<Option<String>> {
+        self.motions.borrow_mut().stopped(&self.control)
+    }
+
+    fn is_stepping_over(&self) -> bool {
+        self.motions.borrow().is_stepping_over()
+    }
+
+    fn toggle_breakpoint(&self, vcpu: u8, gva: u64) -> anyhow::Result<Toggled> {
+        let point = Point::breakpoint(gva);
+        if self.breakpoints().contains(&gva) {
+            self.control.remove(Actor::User, vcpu, &point)?;
+            return Ok(Toggled::Gone);
+        }
+        Ok(match self.control.insert(Actor::User, vcpu, &point)? {
+            Placed::Now => Toggled::Set,
+            Placed::WhenMapped => Toggled::Waits,
+        })
+    }
+
+    fn clear_breakpoints(&self) -> anyhow::Result<()> {
+        let gone = self.breakpoints().into_iter();
+        Ok(gone.map(|gva| self.control.remove_breakpoint(0, gva)).fold(Ok(()), Result::and)?)
+    }
+
+    fn breakpoints(&self) -> Vec<u64> {
+        let own = self.motions.borrow().own_breakpoint();
+        self.control.breakpoints().into_iter().filter(|gva| Some(*gva) != own).collect()
+    }
+
+    fn reset(&self) -> anyhow::Result<()> {
+        Ok(self.control.reset(Actor::User)?)
+    }
+
+    fn trace(&self) -> Option<&Path> {
+        self.control.flush();
+        self.trace.as_deref()
     }
 
     fn type_key(&self, key: Key) -> bool {

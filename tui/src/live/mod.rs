@@ -3,6 +3,8 @@
 #[cfg(all(feature = "live", target_os = "linux", target_arch = "x86_64"))]
 mod kvm;
 #[cfg(all(feature = "live", target_os = "linux", target_arch = "x86_64"))]
+mod motion;
+#[cfg(all(feature = "live", target_os = "linux", target_arch = "x86_64"))]
 pub use kvm::{Live, doctor, guests, image};
 
 #[cfg(not(all(feature = "live", target_os = "linux", target_arch = "x86_64")))]

@@ -1,11 +1,14 @@
 //! This build cannot run guests; traces it can replay.
 
 use std::convert::Infallible;
+use std::path::Path;
+
+use trace_format::Filter;
 
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Failure};
 use crate::gdb::{Listener, Server};
-use crate::guest::{Guest, Key, Machine};
+use crate::guest::{Guest, Key, Machine, Toggled};
 
 /// There is none.
 #[derive(Debug)]
@@ -56,6 +59,42 @@ impl Guest for Live {
     }
 
     fn step(&self, _: u8) -> anyhow::Result<u64> {
+        match self.0 {}
+    }
+
+    fn step_over(&self, _: u8) -> anyhow::Result<Option<u64>> {
+        match self.0 {}
+    }
+
+    fn run_to(&self, _: &Filter) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
+    fn stopped(&self) -> anyhow::Result<Option<String>> {
+        match self.0 {}
+    }
+
+    fn is_stepping_over(&self) -> bool {
+        match self.0 {}
+    }
+
+    fn toggle_breakpoint(&self, _: u8, _: u64) -> anyhow::Result<Toggled> {
+        match self.0 {}
+    }
+
+    fn clear_breakpoints(&self) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
+    fn breakpoints(&self) -> Vec<u64> {
+        match self.0 {}
+    }
+
+    fn reset(&self) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
+    fn trace(&self) -> Option<&Path> {
         match self.0 {}
     }
 

@@ -6,6 +6,7 @@ pub mod console;
 pub mod flow;
 pub mod histogram;
 pub mod output;
+pub mod rip;
 pub mod screen;
 pub mod search;
 pub mod statistics;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use trace_format::event::Actor;
+use trace_format::event::{Actor, Payload};
 use trace_format::{Kind, Reader};
 use vmscope::app::action::Command;
 use vmscope::app::press::Press;
@@ -92,6 +92,37 @@ const SESSIONS: &[Session] = &[
     }),
     live("pause", "", "", |_, command| assert_eq!(command, Some(Command::Resume))),
     live("step", "", "", |_, command| assert!(matches!(command, Some(Command::Step { .. })))),
+    live("step-over", "", "", |_, command| assert!(matches!(command, Some(Command::StepOver { .. })))),
+    live("run-to", "", "kind == ipi<line-accept>", |_, command| {
+        assert!(matches!(command, Some(Command::RunTo(wanted)) if wanted.0.text() == "kind == ipi"));
+    }),
+    live("breakpoint-here", "<filter>kind == exit<line-accept><first>", "", |app, command| {
+        let Some(Payload::Exit(exit)) = app.selected().map(|event| &event.payload) else { panic!("an exit") };
+        assert_eq!(command, Some(Command::ToggleBreakpoint { vcpu: 0, gva: exit.rip }));
+    }),
+    live("breakpoint", "", "0x1234<line-accept>", |_, command| {
+        assert!(matches!(command, Some(Command::ToggleBreakpoint { gva: 0x1234, .. })));
+    }),
+    live("breakpoint", "", "shoot_d<line-complete><line-accept>", |app, command| {
+        let function = app.header().symbols.address_of("shoot_down").expect("a symbol");
+        assert!(matches!(command, Some(Command::ToggleBreakpoint { gva, .. }) if gva == function));
+    }),
+    live("breakpoint", "", "nowhere<line-accept>", |app, command| {
+        assert_eq!((command, said(app)), (None, "the guest's image has no symbol `nowhere`"));
+    }),
+    live("breakpoints", "", "", |app, _| {
+        assert!(said(app).starts_with("there is no breakpoint"));
+        app.set_breakpoints(vec![0x10]);
+        press(app, "<breakpoints>");
+        assert_eq!(said(app), "1 breakpoint: 0x10");
+    }),
+    live("clear-breakpoints", "", "", |_, command| assert_eq!(command, Some(Command::ClearBreakpoints))),
+    live("reset", "", "", |_, command| assert_eq!(command, Some(Command::Reset))),
+    live("stop", "", "", |_, command| assert_eq!(command, Some(Command::Stop))),
+    live("save-copy", "", "<line-accept>", |app, command| {
+        let path = format!("tlb-shootdown-{}.vmt", app.known()).into();
+        assert_eq!(command, Some(Command::SaveCopy { path }));
+    }),
     live("save", "", "<line-accept>", |_, command| {
         assert_eq!(command, Some(Command::Save { path: "tlb-shootdown.vmt".into() }));
     }),
@@ -250,6 +281,26 @@ fn everything_that_can_be_done_is_done() {
             }
         }
     }
+}
+
+/// A replay has nobody to control.
+#[test]
+fn what_needs_a_guest_says_that_there_is_none() {
+    for entry in TABLE.iter().filter(|entry| entry.live && entry.scope == Scope::Panes) {
+        let mut app = begin(false);
+        let command = press(&mut app, &format!("<{}>", entry.name));
+        assert_eq!(command, None, "{}", entry.name);
+        let said = said(&app);
+        assert!(
+            said.contains("recorded trace") || said.contains("file of its own"),
+            "{}: {said}",
+            entry.name
+        );
+        assert!(matches!(app.mode(), Mode::Panes), "{} asks", entry.name);
+    }
+    let mut app = begin(false);
+    assert_eq!(press(&mut app, "<command>breakpoint main<line-accept>"), None);
+    assert_eq!(said(&app), "nothing to stop: this is a recorded trace");
 }
 
 /// What the program is for: which shootdown was the slowest, who acknowledged it late, and in which handler. From the

@@ -155,6 +155,13 @@ fn a_guest_is_controlled_from_the_keyboard() {
     terminal.press(" ");
     terminal
         .wait("the stop", |screen| screen.contains(", lapic_eoi+0x0") && screen.contains("paused by user"));
+    terminal.press("9");
+    terminal.wait("its code", |screen| screen.contains("is at lapic_eoi ") && screen.contains("lapic_eoi:"));
+    let screen = terminal.contents();
+    assert!(screen.contains(">* "), "it is marked where the vCPU is, at a breakpoint:\n{screen}");
+    terminal.press("s");
+    terminal.wait("what has changed", |screen| screen.contains("*rip"));
+    terminal.press("2");
     terminal.press("S");
     terminal.wait("a step", |screen| screen.contains("stepped") && !screen.contains(", lapic_eoi+0x0"));
     terminal.press("L");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use trace_format::Filter;
-use trace_format::event::{Actor, StopReason};
+use trace_format::event::{Actor, Registers, StopReason};
 
 /// What a guest that can be controlled is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,17 @@ pub enum Toggled {
     Waits,
     /// It is there no more.
     Gone,
+}
+
+/// A vCPU of a guest as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VcpuNow {
+    /// Its registers.
+    pub registers: Registers,
+    /// Its next instruction, gva.
+    pub next: u64,
+    /// How wide the code is that it executes, in bits.
+    pub code_bits: u32,
 }
 
 /// A running guest. Every act is the user's; errors are for the user to read.
@@ -125,6 +136,16 @@ pub trait Guest {
     /// # Errors
     /// The run is over, or the image cannot be read again.
     fn reset(&self) -> anyhow::Result<()>;
+
+    /// The registers of a vCPU.
+    ///
+    /// # Errors
+    /// The run is over, or there is no such vCPU.
+    fn cpu(&self, vcpu: u8) -> anyhow::Result<VcpuNow>;
+
+    /// Reads guest virtual memory through a vCPU's page tables, up to the first page that is not mapped; how many bytes
+    /// that were.
+    fn read(&self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> usize;
 
     /// The file that it is recorded into, with everything that was recorded until now.
     fn trace(&self) -> Option<&Path>;

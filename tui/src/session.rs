@@ -186,7 +186,14 @@ impl Session<'_> {
                 true
             }
         };
-        stopped | self.app.set_breakpoints(guest.breakpoints())
+        let code = match self.app.look_at_code_of(guest) {
+            Ok(code) => code,
+            Err(error) => {
+                self.app.complain(error.as_ref());
+                true
+            }
+        };
+        stopped | code | self.app.set_breakpoints(guest.breakpoints())
     }
 
     fn tell_of_breakpoint(&mut self, gva: u64, toggled: Toggled) {

@@ -120,6 +120,8 @@ impl App {
             pane @ (Pane::Times | Pane::Handling | Pane::Latency) => self.open_bucket(pane),
             pane @ (Pane::Vectors | Pane::Origins) => self.open_in_traps(pane),
             pane @ (Pane::Shootdowns | Pane::Targets | Pane::Matrix) => self.open_in_ipis(pane),
+            Pane::Code => self.open_code(),
+            Pane::Registers => self.focus(Pane::Code),
             Pane::Rates | Pane::Shares | Pane::Vcpus | Pane::Run | Pane::Detail | Pane::Console => {}
         }
     }

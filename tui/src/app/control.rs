@@ -75,7 +75,8 @@ impl App {
 
     /// Sets a breakpoint where the selected event was, or takes it away.
     pub(super) fn toggle_breakpoint_here(&mut self) -> Option<Command> {
-        let here = self.selected.as_ref().and_then(|event| rip(&event.payload));
+        let event = || self.selected.as_ref().and_then(|event| rip(&event.payload));
+        let here = self.chosen_instruction().or_else(event);
         match here {
             _ if !self.has_guest_to("stop") => None,
             Some(gva) => self.toggle_breakpoint(&Location::at(gva)),

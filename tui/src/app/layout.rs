@@ -149,6 +149,11 @@ fn arrange(wanted: Wanted, body: Rect) -> Vec<(Pane, Rect)> {
             ]
         }
         View::Console => vec![(Pane::Console, body)],
+        View::Code => {
+            let [code, registers] =
+                if body.width >= BESIDE { share_row(body, 66) } else { share_column(body, 65) };
+            vec![(Pane::Code, code), (Pane::Registers, registers)]
+        }
     }
 }
 

@@ -33,6 +33,11 @@ impl List {
         self.selected = row;
     }
 
+    /// Selects a row that is to be so far below the first on the screen, if there are that many above it.
+    pub(super) fn place(&mut self, row: usize, below: usize) {
+        *self = Self { selected: row, first: row.saturating_sub(below) };
+    }
+
     /// Scrolls no further than it must for the selected one of `count` rows to be among `page` on the screen.
     pub(super) fn show(&mut self, count: usize, page: u16) {
         let page = usize::from(page.max(1));

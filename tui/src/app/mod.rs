@@ -4,6 +4,7 @@
 mod act;
 pub mod action;
 mod analysis;
+pub mod code;
 mod console;
 mod control;
 pub mod copy;
@@ -166,6 +167,7 @@ pub struct App {
     zoom: Zoom,
     strip: Option<Strip>,
     strip_known: u64,
+    code: code::Code,
     detail_scroll: u16,
     run_scroll: u16,
     console: console::View,
@@ -206,6 +208,7 @@ impl App {
             zoom: Zoom::Fit,
             strip: None,
             strip_known: 0,
+            code: code::Code::default(),
             detail_scroll: 0,
             run_scroll: 0,
             console: console::View::default(),
@@ -351,6 +354,7 @@ impl App {
         self.scroll_traps();
         self.scroll_ipis();
         self.scroll_histograms();
+        self.load_code();
         self.load_window(panes.rows(Pane::Events));
         self.load_strip(panes.timeline_columns());
         if let Some(area) = panes.inside(Pane::Console) {

@@ -42,6 +42,11 @@ impl App {
             pane @ (Pane::Shootdowns | Pane::Targets | Pane::Matrix) => {
                 self.move_in_ipis(pane, motion, page);
             }
+            Pane::Code => self.move_in_code(motion, page),
+            Pane::Registers => {
+                let lines = crate::ui::registers_height(self);
+                self.code.registers_scroll = scrolled(self.code.registers_scroll, motion, lines, page);
+            }
             Pane::Console if self.shows_screen() => self.scroll_screen(motion),
             Pane::Console => self.summary.console.scroll(motion, page),
         }

@@ -62,7 +62,7 @@ impl App {
                     self.select_row(pane, row);
                 }
             }
-            Pane::Times | Pane::Handling | Pane::Latency => self.select_row(pane, row),
+            Pane::Times | Pane::Handling | Pane::Latency | Pane::Code => self.select_row(pane, row),
             _ => {}
         }
     }
@@ -75,6 +75,7 @@ impl App {
             Pane::Origins => self.origin_list(),
             Pane::Shootdowns => self.shootdown_list(),
             Pane::Targets => self.target_list(),
+            Pane::Code => self.code_list(),
             pane => self.bucket_list(pane),
         };
         let to = list.first() + row;

@@ -139,6 +139,7 @@ impl App {
         match pane {
             Pane::Detail => self.detail_scroll,
             Pane::Run => self.run_scroll,
+            Pane::Registers => self.code.registers_scroll,
             _ => 0,
         }
     }

@@ -11,11 +11,12 @@ pub enum View {
     Traps,
     Ipis,
     Console,
+    Code,
 }
 
 impl View {
     /// In the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
         Self::Timeline,
         Self::Events,
@@ -23,6 +24,7 @@ impl View {
         Self::Traps,
         Self::Ipis,
         Self::Console,
+        Self::Code,
     ];
 
     /// Its number, which is the key that chooses it.
@@ -36,6 +38,7 @@ impl View {
             Self::Traps => 5,
             Self::Ipis => 7,
             Self::Console => 8,
+            Self::Code => 9,
         }
     }
 
@@ -50,6 +53,7 @@ impl View {
             Self::Traps => "traps",
             Self::Ipis => "ipis",
             Self::Console => "console",
+            Self::Code => "code",
         }
     }
 
@@ -64,6 +68,7 @@ impl View {
             Self::Traps => &[Pane::Vectors, Pane::Origins, Pane::Handling],
             Self::Ipis => &[Pane::Shootdowns, Pane::Targets, Pane::Latency, Pane::Matrix],
             Self::Console => &[Pane::Console],
+            Self::Code => &[Pane::Code, Pane::Registers],
         }
     }
 
@@ -99,11 +104,15 @@ pub enum Pane {
     /// Who sent how many to whom.
     Matrix,
     Console,
+    /// The instructions around where a vCPU was.
+    Code,
+    /// Its registers.
+    Registers,
 }
 
 impl Pane {
     /// Every pane.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Rates,
         Self::Shares,
         Self::Vcpus,
@@ -121,6 +130,8 @@ impl Pane {
         Self::Latency,
         Self::Matrix,
         Self::Console,
+        Self::Code,
+        Self::Registers,
     ];
 
     /// Its title.
@@ -144,6 +155,8 @@ impl Pane {
             Self::Latency => "latency",
             Self::Matrix => "from (row) to (column)",
             Self::Console => "console",
+            Self::Code => "code",
+            Self::Registers => "registers",
         }
     }
 }
@@ -234,7 +247,7 @@ mod tests {
         focus.turn_view(-1);
         assert_eq!((focus.view(), focus.pane()), (View::Timeline, Pane::Timeline));
         focus.turn_view(-2);
-        assert_eq!(focus.view(), View::Console);
+        assert_eq!(focus.view(), View::Code);
         focus.set(Pane::Detail);
         assert_eq!((focus.view(), focus.pane()), (View::Timeline, Pane::Detail));
     }

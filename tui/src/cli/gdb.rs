@@ -104,7 +104,7 @@ pub(super) fn serve_trace_headless(
 }
 
 /// The image that the trace is of: the given file, the built-in guest, or the file that was recorded, if it still is that.
-fn image(header: &Header, given: Option<&Path>) -> Result<Option<Cow<'static, [u8]>>, Failure> {
+pub(super) fn image(header: &Header, given: Option<&Path>) -> Result<Option<Cow<'static, [u8]>>, Failure> {
     let usage = |error| Failure::new(Code::Usage, error);
     let Some(facts) = &header.image else {
         return match given {

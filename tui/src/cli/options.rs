@@ -189,7 +189,7 @@ pub struct Replay {
     #[arg(long, requires = "gdb")]
     pub headless: bool,
     /// The image of the guest, if it is not where the trace says
-    #[arg(long, value_name = "FILE", requires = "gdb")]
+    #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]

@@ -23,16 +23,18 @@ pub(super) fn replay(arguments: &options::Replay) -> Result<Code, Failure> {
             gdb::serve_trace_headless(reader, arguments, address)
         }
         Some(address) => show_beside_gdb(reader, arguments, address),
-        None => show(reader, arguments.follow, None, &arguments.look, Some(&arguments.file)),
+        None => show(reader, arguments.follow, None, &arguments.look, Some(arguments)),
     }
 }
 
 /// Shows a trace in the UI, and lets GDB look at it.
 fn show_beside_gdb(reader: Reader, arguments: &options::Replay, address: &Address) -> Result<Code, Failure> {
     let signals = Signals::take()?;
+    let image = gdb::image(reader.header(), arguments.image.as_deref())?;
     let served = gdb::serve_trace(Reader::open(&arguments.file)?, arguments, address)?;
     let settings = Settings { look: look(&arguments.look)?, ..Settings::plain() };
     let mut app = App::new(reader, settings);
+    app.set_image(image);
     load_marks(&mut app, Some(&arguments.file));
     app.tell(served.invitation);
     let gdb = Some(Gdb { server: &served.server, cursor: Some(&served.cursor) });
@@ -42,15 +44,16 @@ fn show_beside_gdb(reader: Reader, arguments: &options::Replay, address: &Addres
 
 /// Shows a trace in the UI, or reports on it if nobody looks.
 ///
-/// `file` is where the trace is, if it is a file.
+/// `arguments` say where the trace and the guest's image are, if the trace is a file.
 pub(super) fn show(
     mut reader: Reader,
     follow: bool,
     banner: Option<String>,
     overrides: &Overrides,
-    file: Option<&Path>,
+    arguments: Option<&options::Replay>,
 ) -> Result<Code, Failure> {
     let look = look(overrides)?;
+    let image = gdb::image(reader.header(), arguments.and_then(|arguments| arguments.image.as_deref()))?;
     let signals = Signals::take()?;
     if !output::is_terminal() {
         if let Some(banner) = banner {
@@ -64,7 +67,8 @@ pub(super) fn show(
     }
     let settings = Settings { look, follow, banner, ..Settings::plain() };
     let mut app = App::new(reader, settings);
-    load_marks(&mut app, file);
+    app.set_image(image);
+    load_marks(&mut app, arguments.map(|arguments| arguments.file.as_path()));
     Session { app: &mut app, guest: None, gdb: None, temporary: None, signals: &signals }.run()?;
     Ok(Code::Done)
 }

@@ -128,6 +128,7 @@ fn watch(
             Err(error) => app.complain(&error),
         }
     }
+    app.set_image(gdb::image(app.header(), None)?);
     let gdb = gdb.map(|(server, invitation)| {
         app.tell(invitation);
         Gdb { server, cursor: None }

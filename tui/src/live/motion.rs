@@ -1,7 +1,3 @@
-/// The longest instruction of x86 (SDM vol. 2, 2.3.11).
-const LONGEST: usize = 15;
-/// EFER.LMA: the CPU is in long mode.
-const EFER_LMA: u64 = 1 << 10;
 //! What the user lets a guest go for: a step over what an instruction calls, an event that matches.
 
 use anyhow::Context as _;
@@ -11,6 +7,7 @@ use trace_format::Filter;
 use trace_format::event::Actor;
 use vmm_lite::{Control, MachineState, Point, Registers, Stop, StopCause};
 
+use crate::model::code::LONGEST;
 use crate::ui::text;
 
 const BY: Actor = Actor::User;
@@ -174,18 +171,12 @@ impl Over {
 
 /// Where a vCPU comes to that has done what its next instruction calls or repeats, gva; `None` if it does neither.
 fn end_of_call(control: &Control, vcpu: u8, registers: &Registers) -> Option<u64> {
-    let Registers { general, system } = registers;
-    let bits = match (system.efer & EFER_LMA != 0 && system.cs.l != 0, system.cs.db != 0) {
-        (true, _) => 64,
-        (false, true) => 32,
-        (false, false) => 16,
-    };
-    let start = if bits == 64 { general.rip } else { system.cs.base.wrapping_add(general.rip) };
+    let start = registers.next_instruction();
     let mut bytes = [0; LONGEST];
     // The page behind it need not be mapped.
     let length = (1..=LONGEST).rev().find(|n| control.read_virtual(vcpu, start, &mut bytes[..*n]).is_ok())?;
     let instruction =
-        Decoder::with_ip(bits, &bytes[..length], start, DecoderOptions::NONE).decode();
+        Decoder::with_ip(registers.code_bits(), &bytes[..length], start, DecoderOptions::NONE).decode();
     let calls = matches!(
         instruction.flow_control(),
         FlowControl::Call | FlowControl::IndirectCall | FlowControl::Interrupt

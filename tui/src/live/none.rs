@@ -8,7 +8,7 @@ use trace_format::Filter;
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Failure};
 use crate::gdb::{Listener, Server};
-use crate::guest::{Guest, Key, Machine, Toggled};
+use crate::guest::{Guest, Key, Machine, Toggled, VcpuNow};
 
 /// There is none.
 #[derive(Debug)]
@@ -91,6 +91,14 @@ impl Guest for Live {
     }
 
     fn reset(&self) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
+    fn cpu(&self, _: u8) -> anyhow::Result<VcpuNow> {
+        match self.0 {}
+    }
+
+    fn read(&self, _: u8, _: u64, _: &mut [u8]) -> usize {
         match self.0 {}
     }
 

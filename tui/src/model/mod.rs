@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod class;
+pub mod code;
 pub mod console;
 pub mod flow;
 pub mod histogram;

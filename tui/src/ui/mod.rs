@@ -2,6 +2,7 @@
 //! in view up to date before. One module a pane.
 
 mod ascii;
+mod code;
 mod console;
 pub mod detail;
 mod events;
@@ -33,6 +34,7 @@ use ratatui::widgets::{Block, BorderType, Borders, Paragraph, Widget};
 
 use crate::app::layout::{Panes, SMALLEST};
 use crate::app::{App, Mode, Pane};
+pub(crate) use code::height as registers_height;
 pub(crate) use detail::vector;
 pub(crate) use overview::run_height;
 pub(crate) use tabs::tab_at;
@@ -116,6 +118,8 @@ fn pane(app: &App, panes: &Panes, pane: Pane, area: Rect, buffer: &mut Buffer) {
         Pane::Targets => ipis::targets(app, inner, buffer),
         Pane::Matrix => ipis::matrix(app, inner, buffer),
         Pane::Console => console::draw(app, inner, buffer),
+        Pane::Code => code::draw(app, inner, buffer),
+        Pane::Registers => lines(code::registers(app), app.scroll(pane), inner, buffer),
     }
 }
 
@@ -139,6 +143,8 @@ fn border(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) -> Rect {
         Pane::Statistics => block.title_bottom(statistics::times(app)),
         Pane::Times | Pane::Handling | Pane::Latency => block.title_bottom(histogram::about(app, pane)),
         Pane::Vectors => block.title_bottom(traps::others(app)),
+        Pane::Code => block.title_bottom(code::place(app)),
+        Pane::Registers => block.title_bottom(code::stale(app)),
         Pane::Rates
         | Pane::Shares
         | Pane::Vcpus

@@ -1,5 +1,6 @@
 //! What every pane looks like on a small and on a large terminal, and how keys move through them.
 
+mod code;
 mod console;
 mod sessions;
 mod synthetic;

@@ -81,6 +81,7 @@ const SESSIONS: &[Session] = &[
     replay("traps", "", "", |app, _| assert_eq!(app.view_shown(), View::Traps)),
     replay("ipis", "", "", |app, _| assert_eq!(app.view_shown(), View::Ipis)),
     replay("console", "", "", |app, _| assert_eq!(app.view_shown(), View::Console)),
+    replay("code", "", "", |app, _| assert_eq!(app.view_shown(), View::Code)),
     replay("next-view", "", "", |app, _| assert_eq!(app.view_shown(), View::Statistics)),
     replay("previous-view", "", "", |app, _| assert_eq!(app.view_shown(), View::Timeline)),
     replay("next-pane", "", "", |app, _| assert_eq!(app.focused(), Pane::Detail)),

@@ -18,6 +18,7 @@ use trace_format::event::{Marker, Payload, Text};
 use crate::devices::Key;
 use crate::error::{Error, Result};
 use crate::machine::{Machine, MachineState, lock};
+use crate::recorder::recorded;
 use crate::vcpu::{Activity, VcpuThread};
 
 pub use motion::StepOutcome;
@@ -42,6 +43,32 @@ pub struct Registers {
     pub general: GeneralRegisters,
     /// Segments, control registers, EFER.
     pub system: SystemRegisters,
+}
+
+impl Registers {
+    /// The same as a trace has them.
+    #[must_use]
+    pub fn as_recorded(&self) -> trace_format::event::Registers {
+        recorded(&self.general, &self.system, self.system.cr8 as u8)
+    }
+
+    /// How wide the code is that the vCPU executes, in bits (SDM vol. 3, 3.4.5: CS.L counts in long mode, otherwise CS.D).
+    #[must_use]
+    pub const fn code_bits(&self) -> u32 {
+        const EFER_LMA: u64 = 1 << 10;
+        match (self.system.efer & EFER_LMA != 0 && self.system.cs.l != 0, self.system.cs.db != 0) {
+            (true, _) => 64,
+            (false, true) => 32,
+            (false, false) => 16,
+        }
+    }
+
+    /// The gva of the next instruction: 64-bit code ignores the base of CS.
+    #[must_use]
+    pub const fn next_instruction(&self) -> u64 {
+        let base = if self.code_bits() == 64 { 0 } else { self.system.cs.base };
+        base.wrapping_add(self.general.rip)
+    }
 }
 
 impl Control {

@@ -32,7 +32,7 @@ pub use lane::OnFull;
 pub(crate) use lane::{Lane, Timing};
 pub(crate) use late::LateLane;
 pub use registers::RecordRegisters;
-pub(crate) use registers::registers_of;
+pub(crate) use registers::{recorded, registers_of};
 pub(crate) use thread::{Flusher, Recorder};
 pub use tripwire::Syscalls;
 pub(crate) use tripwire::{Met, Tripwire, Wanted};

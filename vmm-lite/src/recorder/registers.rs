@@ -5,6 +5,7 @@ use std::str::FromStr;
 use trace_format::event::Registers;
 
 use crate::kvm::Vcpu;
+use kvm_bindings::{kvm_regs, kvm_sregs};
 
 /// When a vCPU's registers are recorded: `none`, at `traps`, or at `all` exits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +34,12 @@ impl FromStr for RecordRegisters {
 
 /// What is in a vCPU's registers as of its last exit or write: from `kvm_run`, without a system call.
 pub(crate) fn registers_of(vcpu: &mut Vcpu) -> Registers {
-    let regs = vcpu.regs();
-    let sregs = vcpu.sregs();
+    let cr8 = vcpu.cr8() as u8;
+    recorded(&vcpu.regs(), &vcpu.sregs(), cr8)
+}
+
+/// Registers as they are recorded.
+pub(crate) fn recorded(regs: &kvm_regs, sregs: &kvm_sregs, cr8: u8) -> Registers {
     let [cs, ss, ds, es, fs, gs] = [sregs.cs, sregs.ss, sregs.ds, sregs.es, sregs.fs, sregs.gs];
     Registers {
         general: [
@@ -51,7 +56,7 @@ pub(crate) fn registers_of(vcpu: &mut Vcpu) -> Registers {
         efer: sregs.efer as u32,
         flat_bases: [cs, ss, ds, es].map(|segment| segment.base as u32),
         selectors: [cs, ss, ds, es, fs, gs].map(|segment| segment.selector),
-        cr8: vcpu.cr8() as u8,
+        cr8,
         cpl: ss.dpl,
     }
 }

@@ -9,10 +9,13 @@
 
 use std::collections::BTreeMap;
 
+use trace_format::Reader;
 use trace_format::event::{
     Event, ExitReason, PagingMode, Payload, Registers, Trap, TrapClass, VECTOR_SYSCALL, Walk, WalkOutcome,
 };
 
+/// The most events of the same time that are looked at before one, and behind it; only a trace that is made up has more.
+pub(super) const MOST_OF_A_MOMENT: usize = 4096;
 /// The most facts that are kept of one moment; only a trace that is made up has more.
 const MOST: usize = 4096;
 /// EFER.LMA: the CPU is in long mode.
@@ -20,7 +23,7 @@ const EFER_LMA: u64 = 1 << 10;
 
 /// What is known of memory at one time, for one vCPU.
 #[derive(Debug, Default)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     /// By gva, as the vCPU's tables had it.
     virtually: BTreeMap<u64, u8>,
     /// By gpa.
@@ -32,6 +35,31 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// What the events of the same time as event `number` tell of memory, for the address space of `vcpu`.
+    ///
+    /// # Errors
+    /// If the trace cannot be read.
+    pub(crate) fn of(reader: &mut Reader, number: u64, vcpu: u8) -> Result<Self, trace_format::Error> {
+        let mut moment = Self::default();
+        let Some(time) = reader.event(number)?.map(|event| event.time) else { return Ok(moment) };
+        let mut first = number;
+        for found in reader.backward(number).take(MOST_OF_A_MOMENT) {
+            let (number, event) = found?;
+            if event.time < time {
+                break;
+            }
+            first = number;
+        }
+        for found in reader.forward(first).take(2 * MOST_OF_A_MOMENT) {
+            let (_, event) = found?;
+            if event.time > time {
+                break;
+            }
+            moment.take(&event, vcpu);
+        }
+        Ok(moment)
+    }
+
     /// Takes the next event of this time, for the address space of `vcpu`.
     pub(super) fn take(&mut self, event: &Event, vcpu: u8) {
         for (gpa, bytes, length) in entries(event) {
@@ -82,7 +110,7 @@ impl Moment {
     }
 
     /// Reads from `gva` on, up to the first byte that is not known; how many were.
-    pub(super) fn read(&self, gva: u64, buffer: &mut [u8]) -> usize {
+    pub(crate) fn read(&self, gva: u64, buffer: &mut [u8]) -> usize {
         let mut count = 0;
         for (at, place) in (0_u64..).zip(buffer) {
             let Some(byte) = self.byte(gva.wrapping_add(at)) else { break };

@@ -27,14 +27,13 @@ use super::debuggee::{
 use super::monitor::Request;
 use super::monitor::trace::unreadable;
 use super::registers::RegisterFile;
-use memory::Moment;
+use memory::MOST_OF_A_MOMENT;
+pub(crate) use memory::Moment;
 use motion::{Moving, Wanted};
 use place::{Known, Look};
 
 /// Events that are looked at in one go.
 const AT_ONCE: usize = 20_000;
-/// The most events of the same time that are looked at; only a trace that is made up has more.
-const MOST_OF_A_MOMENT: usize = 4096;
 /// How many of a vCPU's events are looked at for what only some of them tell.
 const FAR: usize = 200_000;
 
@@ -173,31 +172,9 @@ impl Recorded {
         let key = (self.cursor, vcpu);
         let moment = match self.moment.take() {
             Some((of, moment)) if of == key => moment,
-            _ => self.gather(vcpu)?,
+            _ => Moment::of(&mut self.reader, self.cursor, vcpu).map_err(|error| unreadable(&error))?,
         };
         let (_, moment) = self.moment.insert((key, moment));
-        Ok(moment)
-    }
-
-    /// Takes in what the events of the cursor's moment tell of memory, for a vCPU.
-    fn gather(&mut self, vcpu: u8) -> Result<Moment, Failure> {
-        let (time, end) = (self.current()?.time, self.end_of_moment()?);
-        let mut first = self.cursor;
-        for found in self.reader.backward(self.cursor).take(MOST_OF_A_MOMENT) {
-            let (number, event) = found.map_err(|error| unreadable(&error))?;
-            if event.time < time {
-                break;
-            }
-            first = number;
-        }
-        let mut moment = Moment::default();
-        for found in self.reader.forward(first) {
-            let (number, event) = found.map_err(|error| unreadable(&error))?;
-            if number > end {
-                break;
-            }
-            moment.take(&event, vcpu);
-        }
         Ok(moment)
     }
 

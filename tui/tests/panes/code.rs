@@ -1,0 +1,224 @@
+//! The view of code, over a trace whose image is known and whose registers were recorded, and over a guest.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::layout::Size;
+use trace_format::event::{Actor, Exit, ExitReason, Payload, Registers, StopReason};
+use trace_format::header::{ImageFacts, Stretch, Symbol};
+use trace_format::{Event, Filter, Header, Reader, Writer};
+use vmscope::app::action::Command;
+use vmscope::app::{App, Pane, Settings, View};
+use vmscope::guest::{Guest, Key, Machine, Toggled, VcpuNow};
+
+use crate::snapshot;
+
+const START: u64 = 0xffff_8000_0010_0000;
+const HELPER: u64 = START + 21;
+
+/// main: push rbp; mov rbp, rsp; mov edi, 7; call helper; test eax, eax; jne main; pop rbp; ret
+/// helper: lea eax, [rdi+1]; out 0x80, al; ret
+const CODE: [u8; 27] = [
+    0x55, 0x48, 0x89, 0xe5, 0xbf, 7, 0, 0, 0, 0xe8, 7, 0, 0, 0, 0x85, 0xc0, 0x75, 0xee, 0x5d, 0xc3, 0x90,
+    0x8d, 0x47, 0x01, 0xe6, 0x80, 0xc3,
+];
+
+fn registers(rip: u64, rax: u64, rsp: u64) -> Registers {
+    let mut registers = Registers { rip, cr0: 0x8000_0011, efer: 0x500, cr3: 0x1000, ..Registers::default() };
+    (registers.general[0], registers.general[7]) = (rax, rsp);
+    registers
+}
+
+fn app() -> App {
+    let symbol = |address, size, name: &str| Symbol { address, size, name: name.into() };
+    let constant = vec![Stretch { gva: START, offset: 0, length: CODE.len() as u64 }];
+    let header = Header {
+        guest: "made-up".into(),
+        vcpus: 2,
+        symbols: vec![symbol(START, 21, "main"), symbol(HELPER, 6, "helper")].into(),
+        image: Some(ImageFacts::of(&CODE, constant)),
+        ..Header::default()
+    };
+    let mut writer = Writer::new(Vec::new(), &header).expect("a trace in memory");
+    let out = |rip| {
+        let reason = ExitReason::IoOut { port: 0x80, size: 1, count: 1, data: 8 };
+        Payload::Exit(Exit { reason, rip, cpl: 0, guest_ns: 1, handling_ns: 1 })
+    };
+    for (time, vcpu, payload) in [
+        (1_000, 0, Payload::Registers(registers(START + 9, 0, 0x7ff0))),
+        (1_000, 0, out(START + 9)),
+        (2_000, 1, out(START + 14)),
+        (3_000, 0, Payload::Registers(registers(HELPER + 3, 8, 0x7fe8))),
+        (3_000, 0, out(HELPER + 3)),
+        (4_000, 0, out(START + 0x4000)),
+    ] {
+        writer.append(&Event { time, vcpu, payload }).expect("it is in order");
+    }
+    let reader = Reader::from_bytes(writer.finish().expect("a trace in memory")).expect("readable");
+    let mut app = App::new(reader, Settings::plain());
+    app.set_image(Some(Cow::Borrowed(&CODE)));
+    app.resize(Size::new(80, 24));
+    app.read_all();
+    app.show(View::Code);
+    app.select(4);
+    app
+}
+
+fn press(app: &mut App, code: KeyCode) -> Option<Command> {
+    app.key(KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+/// The line of the selected instruction, and where the vCPU is.
+fn selected(app: &App) -> Option<u64> {
+    let rows = app.code_rows();
+    match rows.get(app.code_list().selected(rows.len())?)? {
+        vmscope::app::code::Row::Code(line) => Some(line.gva),
+        vmscope::app::code::Row::Label(_) => None,
+    }
+}
+
+#[test]
+fn code_and_registers_at_every_size() {
+    for (width, height) in [(60, 16), (80, 24), (160, 50)] {
+        let mut app = app();
+        let size = Size::new(width, height);
+        insta::assert_snapshot!(format!("code-listing-{width}x{height}"), snapshot(&mut app, size));
+    }
+}
+
+#[test]
+fn it_goes_along_with_the_cursor() {
+    let mut app = app();
+    let size = Size::new(80, 24);
+    assert!(snapshot(&mut app, size).contains("cpu0 was at helper+0x3"));
+    app.select(2);
+    let screen = snapshot(&mut app, size);
+    assert!(screen.contains("cpu1 was at main+0xe, taken for 64-bit code"), "{screen}");
+    assert!(screen.contains("no registers were"), "{screen}");
+    app.select(1);
+    assert!(snapshot(&mut app, size).contains("helper"), "calls are named");
+    assert_eq!(app.registers_shown().map(|shown| shown.before.is_none()), Some(true), "nothing is before it");
+    app.select(5);
+    let screen = snapshot(&mut app, size);
+    assert!(screen.contains("the trace does not tell what is at"), "{screen}");
+    assert_eq!(app.registers_shown().and_then(|shown| shown.stale), Some(3), "they are of an earlier moment");
+    app.set_image(None);
+    app.select(4);
+    let screen = snapshot(&mut app, size);
+    assert!(screen.contains("--image"), "{screen}");
+}
+
+#[test]
+fn keys_go_through_the_code() {
+    let mut app = app();
+    app.select(1);
+    app.resize(Size::new(80, 24));
+    assert_eq!(selected(&app), Some(START + 9));
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(selected(&app), Some(HELPER), "what it calls");
+    press(&mut app, KeyCode::Up);
+    assert_eq!(selected(&app), Some(START + 20), "over the label");
+    press(&mut app, KeyCode::Down);
+    assert_eq!(selected(&app), Some(HELPER));
+    press(&mut app, KeyCode::Home);
+    assert_eq!(selected(&app), Some(START + 9), "back to where the vCPU is");
+    press(&mut app, KeyCode::End);
+    assert_eq!(selected(&app), Some(HELPER + 5));
+    press(&mut app, KeyCode::Enter);
+    assert!(app.message().is_some_and(|message| message.text.contains("names no other code")));
+    press(&mut app, KeyCode::Tab);
+    assert_eq!(app.focused(), Pane::Registers);
+    press(&mut app, KeyCode::Down);
+    assert_eq!(app.scroll(Pane::Registers), 1);
+}
+
+/// A guest that is paused somewhere else than the trace tells.
+struct Paused(Registers);
+
+impl Guest for Paused {
+    fn machine(&self) -> Machine {
+        Machine::Paused { by: Actor::User }
+    }
+
+    fn cpu(&self, _: u8) -> anyhow::Result<VcpuNow> {
+        Ok(VcpuNow { registers: self.0.clone(), next: self.0.rip, code_bits: 64 })
+    }
+
+    fn read(&self, _: u8, gva: u64, buffer: &mut [u8]) -> usize {
+        let bytes = (0..).zip(CODE).filter(|(n, _)| START + n >= gva).map(|(_, byte)| byte);
+        if gva < START { 0 } else { buffer.iter_mut().zip(bytes).map(|(place, byte)| *place = byte).count() }
+    }
+
+    fn breakpoints(&self) -> Vec<u64> {
+        vec![START + 14]
+    }
+
+    fn pause(&self) -> anyhow::Result<()> {
+        unreachable!()
+    }
+    fn resume(&self) -> anyhow::Result<()> {
+        unreachable!()
+    }
+    fn step(&self, _: u8) -> anyhow::Result<u64> {
+        unreachable!()
+    }
+    fn step_over(&self, _: u8) -> anyhow::Result<Option<u64>> {
+        unreachable!()
+    }
+    fn run_to(&self, _: &Filter) -> anyhow::Result<()> {
+        unreachable!()
+    }
+    fn stopped(&self) -> anyhow::Result<Option<String>> {
+        unreachable!()
+    }
+    fn is_stepping_over(&self) -> bool {
+        unreachable!()
+    }
+    fn toggle_breakpoint(&self, _: u8, _: u64) -> anyhow::Result<Toggled> {
+        unreachable!()
+    }
+    fn clear_breakpoints(&self) -> anyhow::Result<()> {
+        unreachable!()
+    }
+    fn reset(&self) -> anyhow::Result<()> {
+        unreachable!()
+    }
+    fn trace(&self) -> Option<&Path> {
+        unreachable!()
+    }
+    fn type_key(&self, _: Key) -> bool {
+        unreachable!()
+    }
+    fn serial_input(&self, _: &[u8]) -> usize {
+        unreachable!()
+    }
+    fn stop(&self) {
+        unreachable!()
+    }
+}
+
+#[test]
+fn of_a_paused_guest_it_is_what_is_there_now() {
+    let mut app = app();
+    app.set_image(None);
+    let guest = Paused(registers(START + 4, 1, 0x7ff0));
+    app.set_machine(Some(guest.machine()));
+    app.set_breakpoints(guest.breakpoints());
+    press(&mut app, KeyCode::Char('3'));
+    press(&mut app, KeyCode::End);
+    press(&mut app, KeyCode::Char('9'));
+    assert!(app.look_at_code_of(&guest).expect("it can be looked at"));
+    assert!(!app.look_at_code_of(&guest).expect("it can be looked at"), "nothing is new");
+    assert_eq!(selected(&app), Some(START + 4));
+    let stepped = Paused(registers(START + 9, 1, 0x7ff0));
+    assert!(app.look_at_code_of(&stepped).expect("it can be looked at"));
+    insta::assert_snapshot!("code-listing-live", snapshot(&mut app, Size::new(80, 24)));
+    press(&mut app, KeyCode::Down);
+    app.look_at_code_of(&stepped).expect("it can be looked at");
+    assert_eq!(selected(&app), Some(START + 14), "it stays where it was moved to");
+    let command = press(&mut app, KeyCode::Char('b'));
+    assert_eq!(command, Some(Command::ToggleBreakpoint { vcpu: 0, gva: START + 14 }));
+    app.set_machine(Some(Machine::Stopped { why: StopReason::PowerOff }));
+    assert_eq!(press(&mut app, KeyCode::Char('b')), None);
+}

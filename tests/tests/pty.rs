@@ -182,7 +182,7 @@ fn a_guest_is_controlled_from_the_keyboard() {
     terminal.wait("the question", |screen| screen.contains("copy what is recorded so far"));
     // Ctrl-U
     terminal.press(&format!("\x15{}\r", copy.display()));
-    terminal.wait("the copy", |screen| screen.contains("copy.vmt"));
+    terminal.wait("the copy", |screen| screen.contains(" are in "));
     terminal.press(" ");
     terminal.wait("it to go on", |screen| screen.lines().next().is_some_and(|line| line.contains("running")));
     terminal.press("X");
@@ -192,7 +192,7 @@ fn a_guest_is_controlled_from_the_keyboard() {
     terminal.press("q");
     assert_eq!(terminal.finish(), 0);
     let copied = trace_format::Reader::open(&copy).unwrap();
-    assert!(copied.len() > 100 && !copied.is_finished());
+    assert!(copied.len() > 20 && copied.damage().is_empty() && !copied.is_finished());
 }
 
 #[test]

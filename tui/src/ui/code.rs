@@ -10,6 +10,7 @@ use trace_format::event::Registers;
 use super::text;
 use crate::app::App;
 use crate::app::code::{At, Row, Shown};
+use crate::guest::Machine;
 use crate::model::code::Line as Instruction;
 
 /// From this width on an instruction's bytes are shown.
@@ -96,8 +97,10 @@ pub(super) fn registers(app: &App) -> Vec<Line<'static>> {
     let theme = app.theme();
     let Some(Shown { now, before, .. }) = app.registers_shown() else {
         let why = match app.machine() {
-            None => "no registers were recorded: record with --registers",
-            Some(_) => "not known here: pause the guest, or record with --registers",
+            Some(Machine::Running | Machine::Paused { .. }) => {
+                "not known here: pause the guest, or record with --registers"
+            }
+            None | Some(Machine::Stopped { .. }) => "no registers were recorded: record with --registers",
         };
         return text::wrap(why, 24).into_iter().map(|line| Line::styled(line, theme.dim())).collect();
     };

@@ -19,13 +19,14 @@ use crate::guest::{Guest, Machine, VcpuNow};
 use crate::model::code::{Line, beginning, disassemble};
 use crate::model::rip::rip;
 
-/// How much code is read before and behind a place, bytes.
+/// How much code is read before a place, bytes.
 const BEFORE: u64 = 1024;
+/// And from it on.
+const BEHIND: usize = 1536;
 /// How far before a place the function that it is in may begin, bytes.
 const FUNCTION: u64 = 4096;
 /// How many bytes may fill up to the beginning of a function: they are aligned to that.
 const FILL: u64 = 16;
-const BEHIND: usize = 1536;
 /// The size of a page: what is not readable as a whole may be from its beginning on.
 const PAGE: u64 = 4096;
 /// How many of a vCPU's events are looked at for where it was, and for its registers before.

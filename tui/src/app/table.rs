@@ -121,11 +121,7 @@ const FILTER: Argument = Argument {
     placeholder: "EXPR",
     label: "filter",
     initial: |app| Ok(app.filter().to_owned()),
-    parse: |text| {
-        Filter::parse(text.trim())
-            .map(|filter| Action::Filter(Wanted(filter)))
-            .map_err(|error| error.to_string())
-    },
+    parse: |text| wanted(text).map(Action::Filter),
     complete: |_, text, cursor| complete(text, cursor),
 };
 
@@ -167,10 +163,7 @@ const SAVE: Argument = Argument {
     placeholder: "FILE",
     label: "save the trace as",
     initial: App::name_to_save,
-    parse: |text| match text.trim() {
-        "" => Err("a trace needs a name; Esc cancels".to_owned()),
-        name => Ok(Action::Save(PathBuf::from(name))),
-    },
+    parse: |text| trace_name(text).map(Action::Save),
     complete: |_, _, _| Vec::new(),
 };
 
@@ -178,11 +171,7 @@ const RUN_TO: Argument = Argument {
     placeholder: "EXPR",
     label: "run to the next event with",
     initial: |app| app.guest_to("run").map(|()| app.filter().to_owned()),
-    parse: |text| {
-        Filter::parse(text.trim())
-            .map(|filter| Action::RunTo(Wanted(filter)))
-            .map_err(|error| error.to_string())
-    },
+    parse: |text| wanted(text).map(Action::RunTo),
     complete: |_, text, cursor| complete(text, cursor),
 };
 
@@ -198,12 +187,20 @@ const SAVE_COPY: Argument = Argument {
     placeholder: "FILE",
     label: "copy what is recorded so far to",
     initial: App::name_of_copy,
-    parse: |text| match text.trim() {
-        "" => Err("a trace needs a name; Esc cancels".to_owned()),
-        name => Ok(Action::SaveCopy(PathBuf::from(name))),
-    },
+    parse: |text| trace_name(text).map(Action::SaveCopy),
     complete: |_, _, _| Vec::new(),
 };
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    Filter::parse(text.trim()).map(Wanted).map_err(|error| error.to_string())
+}
+
+fn trace_name(text: &str) -> Result<PathBuf, String> {
+    match text.trim() {
+        "" => Err("a trace needs a name; Esc cancels".to_owned()),
+        name => Ok(PathBuf::from(name)),
+    }
+}
 
 /// Everything, in the order in which help and footer show it.
 #[rustfmt::skip]

@@ -18,9 +18,6 @@ use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull, Registers};
 use crate::gdb::{Listener, Server};
 use crate::guest::{Guest, Key, Machine, Toggled, VcpuNow};
 
-/// The least that is mapped.
-const PAGE: u64 = 4096;
-
 /// A running guest.
 #[derive(Debug)]
 pub struct Live {
@@ -146,21 +143,7 @@ impl Guest for Live {
     }
 
     fn read(&self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> usize {
-        if self.control.read_virtual(vcpu, gva, buffer).is_ok() {
-            return buffer.len();
-        }
-        // Page by page, up to the first that cannot be read.
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = gva.wrapping_add(done as u64);
-            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
-            let end = buffer.len().min(done + page);
-            if self.control.read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
-                break;
-            }
-            done = end;
-        }
-        done
+        self.control.read_virtual_up_to(vcpu, gva, buffer).unwrap_or(0)
     }
 
     fn trace(&self) -> Option<&Path> {

@@ -174,7 +174,7 @@ fn end_of_call(control: &Control, vcpu: u8, registers: &Registers) -> Option<u64
     let start = registers.next_instruction();
     let mut bytes = [0; LONGEST];
     // The page behind it need not be mapped.
-    let length = (1..=LONGEST).rev().find(|n| control.read_virtual(vcpu, start, &mut bytes[..*n]).is_ok())?;
+    let length = control.read_virtual_up_to(vcpu, start, &mut bytes).ok()?;
     let instruction =
         Decoder::with_ip(registers.code_bits(), &bytes[..length], start, DecoderOptions::NONE).decode();
     let calls = matches!(

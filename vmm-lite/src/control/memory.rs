@@ -39,6 +39,27 @@ impl Control {
         Ok(())
     }
 
+    /// The same, up to the first page that cannot be read: how many bytes were, at least one.
+    ///
+    /// # Errors
+    /// As [`Self::read_virtual`], if that is the first.
+    pub fn read_virtual_up_to(&self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize> {
+        /// The least that is mapped, bytes.
+        const PAGE: u64 = 4096;
+        let Err(error) = self.read_virtual(vcpu, gva, buffer) else { return Ok(buffer.len()) };
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = gva.wrapping_add(done as u64);
+            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
+            let end = buffer.len().min(done + page);
+            if self.read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
+                break;
+            }
+            done = end;
+        }
+        if done == 0 { Err(error) } else { Ok(done) }
+    }
+
     /// Writes guest virtual memory through a vCPU's page tables, whatever their permissions.
     ///
     /// # Errors

@@ -109,9 +109,9 @@ impl Control {
     }
 
     /// Stops the guest from now on, for GDB, at every event that a vCPU makes and that matches `filter`, and at system
-    /// calls and their returns; what is not given stops it no more. The vCPU stands behind what the event tells: an exit has been
-    /// handled, and after the entry of a handler its first instruction is next. A filter sees an event as it is made: it
-    /// has no number yet.
+    /// calls and their returns; what is not given stops it no more. The vCPU stands behind what the event tells: an exit
+    /// has been handled, and after the entry of a handler its first instruction is next. A filter sees an event as it is
+    /// made: it has no number yet.
     ///
     /// # Errors
     /// When the run has ended, or nothing is recorded, so that there are no events.

@@ -26,8 +26,6 @@ use waits::Waits;
 
 /// In whose name everything is done.
 const BY: Actor = Actor::Gdb;
-/// The least that is translated and readable as a whole.
-const PAGE: u64 = 4096;
 /// Where the devices are that the guest sees in physical memory: IOAPIC and local APICs.
 const DEVICES: [std::ops::Range<u64>; 2] = [0xfec0_0000..0xfec0_1000, 0xfee0_0000..0xfee0_1000];
 /// The end of the memory below the devices; the rest is above 4 GiB.
@@ -232,19 +230,7 @@ impl Debuggee for Live {
     }
 
     fn read(&mut self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let Err(error) = self.control.read_virtual(vcpu, gva, buffer) else { return Ok(buffer.len()) };
-        // Not all of it: page by page, up to the first that cannot be read.
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = gva.wrapping_add(done as u64);
-            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
-            let end = buffer.len().min(done + page);
-            if self.control.read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
-                break;
-            }
-            done = end;
-        }
-        if done == 0 { Err(error.into()) } else { Ok(done) }
+        Ok(self.control.read_virtual_up_to(vcpu, gva, buffer)?)
     }
 
     fn write(&mut self, vcpu: u8, gva: u64, data: &[u8]) -> Result<(), Failure> {

@@ -54,6 +54,7 @@ impl App {
             Action::PanLeft => self.pan(false),
             Action::PanRight => self.pan(true),
             Action::SelectRange => self.select_range(),
+            Action::SelectBetweenMarks => self.select_between_marks(),
             Action::Mark(note) => self.mark(note),
             Action::Unmark => self.unmark(),
             Action::NextMark => self.find_mark(true),

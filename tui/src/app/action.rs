@@ -87,6 +87,8 @@ pub enum Action {
     Save(PathBuf),
     /// Begins the selection of a range of time at the cursor, ends it there, or takes it back.
     SelectRange,
+    /// Select the range between the marks around the cursor.
+    SelectBetweenMarks,
     /// Marks the selected event, with a note.
     Mark(String),
     /// Takes its mark away.

@@ -7,7 +7,7 @@ use trace_format::Report;
 
 use super::App;
 use super::view::View;
-use crate::work::{Analysis, Analyst};
+use crate::work::{Analysis, Analyst, Range};
 
 /// Of a trace that grows, the analysis is made anew after this many times the time that it took.
 const REST: u32 = 4;
@@ -40,6 +40,11 @@ impl App {
         self.analysis().map(|analysis| &analysis.report)
     }
 
+    /// Of what range and how many events the newest analysis is.
+    pub(super) fn analysed(&self) -> Option<(Range, u64)> {
+        self.analysis().map(|analysis| (analysis.range, analysis.events))
+    }
+
     /// Takes what has been found, and asks for more if the trace has grown. Returns whether something is new.
     pub(super) fn take_analysis(&mut self) -> bool {
         let found = match &mut self.analysed.worker {
@@ -68,8 +73,12 @@ impl App {
 
     /// Whether there is to be another one, for the view that is shown.
     fn wants_analysis(&self) -> bool {
-        let needed =
-            matches!(self.focus.view(), View::Overview | View::Statistics | View::Traps | View::Ipis);
+        let needed = match self.focus.view() {
+            View::Overview | View::Statistics | View::Traps | View::Ipis => true,
+            // Of a guest that runs the conversations in view are enough.
+            View::Timeline => self.reader.is_finished() && self.known == self.reader.len(),
+            View::Events | View::Console | View::Code => false,
+        };
         let stale = match self.analysis() {
             None => true,
             Some(analysis) => {

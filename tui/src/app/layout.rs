@@ -107,6 +107,30 @@ impl Panes {
     }
 }
 
+/// The timeline's lines: the stalls', those of lanes, the axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// The first one shows stalls.
+    pub stalls: bool,
+    /// How many each lane has, at least 1.
+    pub lane: u16,
+    /// How many lanes there is room for.
+    pub lanes: u16,
+}
+
+impl Rows {
+    /// So many lines and vCPUs; one vCPU has nobody to wait for.
+    #[must_use]
+    pub(super) fn new(height: u16, lanes: usize) -> Option<Self> {
+        let room = height.checked_sub(1).filter(|room| *room > 0)?;
+        let count = u16::try_from(lanes).unwrap_or(u16::MAX).max(1);
+        let stalls = count > 1 && room > count;
+        let room = room - u16::from(stalls);
+        let lane = (room / count).clamp(1, 3);
+        Some(Self { stalls, lane, lanes: count.min(room / lane) })
+    }
+}
+
 /// The panes of a view with room for several.
 fn arrange(wanted: Wanted, body: Rect) -> Vec<(Pane, Rect)> {
     match wanted.view {
@@ -167,11 +191,12 @@ fn share_column(area: Rect, percent: u16) -> [Rect; 2] {
     Layout::vertical([Constraint::Percentage(percent), Constraint::Fill(1)]).areas(area)
 }
 
-/// Up to three lines a lane, an axis and a border, in at most half of the body.
+/// Up to three lines a lane, one of stalls, an axis and a border, in at most half of the body.
 fn timeline_height(body: u16, lanes: u16) -> u16 {
     let most = (body / 2).max(4);
-    let rows = (most.saturating_sub(3) / lanes.max(1)).clamp(1, 3);
-    (rows * lanes.max(1) + 3).min(most)
+    let others = 3 + u16::from(lanes > 1);
+    let rows = (most.saturating_sub(others) / lanes.max(1)).clamp(1, 3);
+    (rows * lanes.max(1) + others).min(most)
 }
 
 #[cfg(test)]

@@ -4,6 +4,12 @@ use trace_format::filter::Candidate;
 
 use super::App;
 use crate::marks::{Mark, Marks};
+use crate::model::strip::View;
+use crate::ui::text::duration;
+use crate::work::Range;
+
+/// More marks than that are not drawn in one view of the timeline.
+const MOST_IN_VIEW: usize = 100;
 
 impl App {
     /// The marks.
@@ -15,6 +21,7 @@ impl App {
     /// These are the trace's marks.
     pub fn set_marks(&mut self, marks: Marks) {
         self.marks = marks;
+        self.draw_timeline_anew();
     }
 
     /// The note of the cursor's event.
@@ -41,6 +48,7 @@ impl App {
     }
 
     fn said(&mut self, done: Result<(), crate::marks::MarksError>) {
+        self.draw_timeline_anew();
         if let Err(error) = done {
             self.complain(&error);
         }
@@ -58,6 +66,45 @@ impl App {
             Some(event) => self.select(event),
             None => self.tell(format!("no {} mark", if forward { "later" } else { "earlier" })),
         }
+    }
+
+    /// Selects the range between the marks around the cursor, or the last two, to measure it.
+    pub(super) fn select_between_marks(&mut self) {
+        let marks = self.marks.all();
+        let Some(last) = marks.len().checked_sub(1).filter(|last| *last > 0) else {
+            return self.refuse(
+                "this measures between two marks: go to an event and press m, then do so at another",
+            );
+        };
+        let after = marks.partition_point(|mark| mark.event <= self.cursor).clamp(1, last);
+        let [from, to] = [marks[after - 1].event, marks[after].event];
+        match (self.time_of(from), self.time_of(to)) {
+            (Ok(Some(start)), Ok(Some(end))) => {
+                self.choose_range(Range { from: start, to: end });
+                self.tell(format!("{} from #{from} to #{to}", duration(end.saturating_sub(start))));
+            }
+            (Err(error), _) | (_, Err(error)) => self.complain(&error),
+            (Ok(None), _) => self.refuse(format!("event {from}, which is marked, cannot be read")),
+            (_, Ok(None)) => self.refuse(format!("event {to}, which is marked, cannot be read")),
+        }
+    }
+
+    /// When the marked events in view were, ns.
+    pub(super) fn mark_times_in(&mut self, view: View) -> Result<Vec<u64>, trace_format::Error> {
+        if self.marks.all().is_empty() {
+            return Ok(Vec::new());
+        }
+        let events = self.reader.seek_time(view.start)?..self.reader.seek_time(view.end())?;
+        let marks = self.marks.all();
+        let first = marks.partition_point(|mark| mark.event < events.start);
+        let end = marks.partition_point(|mark| mark.event < events.end);
+        let seen: Vec<u64> = marks[first..end].iter().map(|mark| mark.event).take(MOST_IN_VIEW).collect();
+        let times = seen.into_iter().map(|event| self.time_of(event));
+        times.filter_map(Result::transpose).collect()
+    }
+
+    fn time_of(&mut self, event: u64) -> Result<Option<u64>, trace_format::Error> {
+        Ok(self.reader.event(event)?.map(|event| event.time))
     }
 
     /// The marks that go on with `text`, an event's number or words of a note.

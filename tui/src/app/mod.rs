@@ -48,7 +48,6 @@ use crate::debugger::Debugger;
 use crate::guest::Machine;
 use crate::marks::Marks;
 use crate::model::Summary;
-use crate::model::strip::Strip;
 use crate::ui::theme::Theme;
 use action::Command;
 pub use filter::Listed;
@@ -165,8 +164,7 @@ pub struct App {
     ipis: ipis::Ipis,
     window: Window,
     zoom: Zoom,
-    strip: Option<Strip>,
-    strip_known: u64,
+    timeline: timeline::Timeline,
     code: code::Code,
     detail_scroll: u16,
     run_scroll: u16,
@@ -206,8 +204,7 @@ impl App {
             ipis: ipis::Ipis::default(),
             window: Window::default(),
             zoom: Zoom::Fit,
-            strip: None,
-            strip_known: 0,
+            timeline: timeline::Timeline::default(),
             code: code::Code::default(),
             detail_scroll: 0,
             run_scroll: 0,
@@ -254,12 +251,12 @@ impl App {
         if let Some(error) = failure {
             self.complain(&error);
         }
-        let found = self.take_matches() | self.take_analysis();
+        let found = self.take_matches() | self.take_analysis() | self.take_strip();
         let changed = found || self.known != before || self.reader.is_finished() != was_finished;
         if changed {
             self.refresh();
         }
-        Tick { changed, behind, working: self.is_searching() || self.is_analysing() }
+        Tick { changed, behind, working: self.is_searching() || self.is_analysing() || self.is_refining() }
     }
 
     /// Takes the whole trace in as it is now, and waits for everything that is looked for in it.
@@ -269,6 +266,7 @@ impl App {
             if tick.working {
                 self.wait_for_matches();
                 self.wait_for_analysis();
+                self.wait_for_strip();
             } else if !tick.behind {
                 break;
             }

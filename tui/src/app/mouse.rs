@@ -1,4 +1,4 @@
-//! The mouse: a click focuses and selects, the wheel scrolls what is under it.
+//! The mouse: a click focuses and selects, the wheel scrolls what is under it, dragging in the timeline selects a range.
 
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::{Position, Rect};
@@ -16,6 +16,11 @@ impl App {
         let at = Position::new(event.column, event.row);
         let command = match event.kind {
             MouseEventKind::Down(MouseButton::Left) => self.click(at),
+            MouseEventKind::Drag(MouseButton::Left) => self.drag(at),
+            MouseEventKind::Up(MouseButton::Left) => {
+                self.drop_in_timeline();
+                None
+            }
             MouseEventKind::ScrollUp => self.wheel(at, Motion::Up),
             MouseEventKind::ScrollDown => self.wheel(at, Motion::Down),
             _ => return None,
@@ -47,6 +52,14 @@ impl App {
         None
     }
 
+    /// Goes on where a click has begun; only in the timeline does that mean something.
+    fn drag(&mut self, at: Position) -> Option<Command> {
+        let inside = self.panes()?.inside(Pane::Timeline)?;
+        let column = at.x.clamp(inside.left(), inside.right().saturating_sub(1)) - inside.x;
+        self.drag_in_timeline(column, inside.width);
+        None
+    }
+
     /// A click in a pane: on a row, or on a head, which sorts.
     fn click_in(&mut self, pane: Pane, row: usize, column: u16, width: u16) {
         match pane {
@@ -55,7 +68,7 @@ impl App {
                     self.select(*number);
                 }
             }
-            Pane::Timeline => self.click_in_timeline(column, width),
+            Pane::Timeline => self.click_in_timeline(row, column, width),
             Pane::Statistics if row == 0 => self.sort_statistics(),
             Pane::Statistics | Pane::Vectors | Pane::Origins | Pane::Shootdowns | Pane::Targets => {
                 if let Some(row) = row.checked_sub(1) {

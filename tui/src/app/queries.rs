@@ -7,7 +7,6 @@ use super::{App, Message, Mode, Pane, Settings, View, Window};
 use crate::debugger::Debugger;
 use crate::guest::Machine;
 use crate::model::Summary;
-use crate::model::strip::Strip;
 use crate::ui::theme::Theme;
 
 /// What the UI shows.
@@ -125,12 +124,6 @@ impl App {
     #[must_use]
     pub const fn window(&self) -> &Window {
         &self.window
-    }
-
-    /// What the timeline shows; `None` while it is not on the screen.
-    #[must_use]
-    pub const fn strip(&self) -> Option<&Strip> {
-        self.strip.as_ref()
     }
 
     /// How far a pane of text is scrolled down, in lines.

@@ -54,15 +54,32 @@ impl App {
                 self.tell("the range begins here: move to its end and do the same again; Esc takes it back");
                 Chosen::From(from)
             }
-            (Chosen::From(_), _, Some(SelectedRange { range, .. })) => match self.count_in(range) {
-                Ok(events) => Chosen::Range(range, events),
-                Err(error) => {
-                    self.complain(&error);
-                    Chosen::All
-                }
-            },
+            (Chosen::From(_), _, Some(SelectedRange { range, .. })) => return self.choose_range(range),
             _ => Chosen::All,
         };
+    }
+
+    /// Selects this one.
+    pub(super) fn choose_range(&mut self, range: Range) {
+        self.chosen = match self.count_in(range) {
+            Ok(events) => Chosen::Range(range, events),
+            Err(error) => {
+                self.complain(&error);
+                Chosen::All
+            }
+        };
+    }
+
+    /// Has a range begin at `from`, ns, which goes to the cursor until [`Self::end_drag`].
+    pub(super) fn drag_range(&mut self, from: u64) {
+        self.chosen = Chosen::From(from);
+    }
+
+    /// The range goes to where the cursor is now.
+    pub(super) fn end_drag(&mut self) {
+        if let (Chosen::From(_), Some(SelectedRange { range, .. })) = (self.chosen, self.range()) {
+            self.choose_range(range);
+        }
     }
 
     fn count_in(&mut self, range: Range) -> Result<u64, trace_format::Error> {

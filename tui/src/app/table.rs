@@ -251,6 +251,7 @@ pub static TABLE: &[Entry] = &[
     ask("goto-mark", &[char('\'')], GOTO_MARK, "", "go to a mark; Tab lists them"),
     entry(Panes, "next-mark", &[char(')')], Action::NextMark, "", "the next marked event"),
     entry(Panes, "previous-mark", &[char('(')], Action::PreviousMark, "", "the marked event before"),
+    entry(Panes, "measure", &[char('|')], Action::SelectBetweenMarks, "", "select the range between the marks around the cursor, and say how long it is"),
     entry(Panes, "play", &[char('p')], Action::Play, "", "play a recorded run from the cursor on, or stop"),
     entry(Panes, "faster", &[char('>')], Action::Faster, "", "play twice as fast"),
     entry(Panes, "slower", &[char('<')], Action::Slower, "", "play half as fast"),

@@ -102,6 +102,12 @@ impl Activity {
         buckets[..end].iter().rev().find_map(|bucket| bucket.state).unwrap_or_default()
     }
 
+    /// The state of each lane, as [`Self::state_before`] has it.
+    #[must_use]
+    pub fn states_before(&self, time: u64) -> Vec<LaneState> {
+        (0..self.lanes()).map(|lane| self.state_before(lane, time)).collect()
+    }
+
     /// Width of a bucket, ns.
     #[must_use]
     pub const fn width_ns(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! What the UI knows about a trace: totals that grow with it and never with its length, and the events in view.
 
 pub mod activity;
+pub mod bracket;
 pub mod class;
 pub mod code;
 pub mod console;

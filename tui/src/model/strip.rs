@@ -3,9 +3,11 @@
 //! A strip is made anew when the view moves or events arrive, from the events in view where they are few enough to
 //! read at once ([`EXACT_LIMIT`]), otherwise from [`Activity`]. Drawing only looks at its cells.
 
+use trace_format::analysis::{Shootdown, Shootdowns};
 use trace_format::event::{Event, Payload};
 
 use super::activity::{Activity, LaneState};
+use super::bracket::{Bracket, MOST_BRACKETS, brackets};
 use super::class::{Class, Mix};
 
 /// The most events that are read for a strip.
@@ -45,7 +47,8 @@ impl View {
     }
 
     /// The columns that `from..=to` covers, clamped to the view.
-    fn columns(self, from: u64, to: u64, columns: u16) -> Option<(u16, u16)> {
+    #[must_use]
+    pub fn columns(self, from: u64, to: u64, columns: u16) -> Option<(u16, u16)> {
         if to < self.start || from >= self.end() {
             return None;
         }
@@ -96,19 +99,21 @@ pub struct Strip {
     pub lanes: Vec<Vec<Cell>>,
     /// IPIs taken in view, in time order.
     pub arrows: Vec<Arrow>,
+    /// Conversations by IPIs, the slowest last: those of the events in view and those that are known from elsewhere.
+    pub brackets: Vec<Bracket>,
 }
 
 impl Strip {
-    /// A strip without events, where every vCPU is as `activity` knows it at the start of the view.
-    fn empty(activity: &Activity, view: View, columns: u16) -> Self {
-        let lanes = (0..activity.lanes()).map(|_| vec![Cell::default(); usize::from(columns)]).collect();
-        Self { view, columns, exact: false, lanes, arrows: Vec::new() }
+    /// A strip of so many lanes without events.
+    fn empty(lanes: usize, view: View, columns: u16) -> Self {
+        let lanes = vec![vec![Cell::default(); usize::from(columns)]; lanes];
+        Self { view, columns, exact: false, lanes, arrows: Vec::new(), brackets: Vec::new() }
     }
 
     /// From counts.
     #[must_use]
     pub fn coarse(activity: &Activity, view: View, columns: u16) -> Self {
-        let mut strip = Self::empty(activity, view, columns);
+        let mut strip = Self::empty(activity.lanes(), view, columns);
         for lane in 0..activity.lanes() {
             let mut states = Vec::new();
             for (time, bucket) in activity.from(lane, view.start) {
@@ -121,17 +126,10 @@ impl Strip {
         strip
     }
 
-    /// From the events of the view, in time order; those that come before it only tell what reaches into it.
-    #[must_use]
-    pub fn exact<'a>(
-        activity: &Activity,
-        view: View,
-        columns: u16,
-        events: impl IntoIterator<Item = &'a Event>,
-    ) -> Self {
-        let mut builder = Builder::new(activity, view, columns);
-        events.into_iter().for_each(|event| builder.add(event));
-        builder.finish(activity)
+    /// These conversations are known as well.
+    pub fn add_shootdowns<'a>(&mut self, known: impl IntoIterator<Item = &'a Shootdown>) {
+        let others = std::mem::take(&mut self.brackets);
+        self.brackets = brackets(known, self.view, self.columns, others);
     }
 
     /// The most exits in one cell.
@@ -156,20 +154,23 @@ impl Strip {
 /// Makes an exact strip event by event.
 pub struct Builder {
     strip: Strip,
+    before: Vec<LaneState>,
     states: Vec<Vec<(u16, LaneState)>>,
+    shootdowns: Shootdowns,
 }
 
 impl Builder {
-    /// For a view that begins with what `activity` knows.
+    /// For a view before which the vCPUs were in these states.
     #[must_use]
-    pub fn new(activity: &Activity, view: View, columns: u16) -> Self {
-        let strip = Strip { exact: true, ..Strip::empty(activity, view, columns) };
-        let states = vec![Vec::new(); strip.lanes.len()];
-        Self { strip, states }
+    pub fn new(before: Vec<LaneState>, view: View, columns: u16) -> Self {
+        let strip = Strip { exact: true, ..Strip::empty(before.len(), view, columns) };
+        let states = vec![Vec::new(); before.len()];
+        Self { strip, before, states, shootdowns: Shootdowns::new(MOST_BRACKETS) }
     }
 
-    /// Takes the next event.
-    pub fn add(&mut self, event: &Event) {
+    /// Takes the next event, in time order; those before the view only tell what reaches into it.
+    pub fn add(&mut self, number: u64, event: &Event) {
+        self.shootdowns.add(number, event, true);
         let Strip { view, columns, .. } = self.strip;
         let lane = usize::from(event.vcpu);
         let lanes = self.strip.lanes.len();
@@ -210,10 +211,11 @@ impl Builder {
 
     /// The strip.
     #[must_use]
-    pub fn finish(mut self, activity: &Activity) -> Strip {
-        for (lane, states) in self.states.iter().enumerate() {
-            self.strip.spread(lane, activity.state_before(lane, self.strip.view.start), states);
+    pub fn finish(mut self) -> Strip {
+        for (lane, (before, states)) in self.before.iter().zip(&self.states).enumerate() {
+            self.strip.spread(lane, *before, states);
         }
+        self.strip.add_shootdowns(self.shootdowns.slowest());
         self.strip
     }
 }
@@ -243,6 +245,16 @@ mod tests {
         activity
     }
 
+    fn exact(events: &[Event], columns: u16) -> Strip {
+        exact_of(VIEW, events, columns)
+    }
+
+    fn exact_of(view: View, events: &[Event], columns: u16) -> Strip {
+        let mut builder = Builder::new(activity(events).states_before(view.start), view, columns);
+        (0..).zip(events).for_each(|(number, event)| builder.add(number, event));
+        builder.finish()
+    }
+
     #[test]
     fn columns_cover_the_view_and_nothing_else() {
         assert_eq!(VIEW.column(999, 10), None);
@@ -257,7 +269,7 @@ mod tests {
     #[test]
     fn an_exit_marks_its_column_and_its_handling_the_ones_after() {
         let events = [exit(1100, 250)];
-        let strip = Strip::exact(&activity(&events), VIEW, 10, &events);
+        let strip = exact(&events, 10);
         let handled: Vec<bool> = strip.lanes[0].iter().map(|c| c.handling.is_some()).collect();
         assert_eq!(strip.lanes[0][1].mix.exits(), 1);
         assert_eq!(handled, [false, true, true, true, false, false, false, false, false, false]);
@@ -270,7 +282,7 @@ mod tests {
             Event { time, vcpu: 0, payload }
         };
         let events = [back(1500, 14, 100), back(1800, 256, 900)];
-        let strip = Strip::exact(&activity(&events), VIEW, 10, &events);
+        let strip = exact(&events, 10);
         let handlers: Vec<Option<u16>> = strip.lanes[0].iter().map(|c| c.handler).collect();
         let (s, p) = (Some(256), Some(14));
         assert_eq!(handlers, [s, s, s, s, p, p, s, s, s, None]);
@@ -283,7 +295,7 @@ mod tests {
             Event { time, vcpu: 0, payload: Payload::IpiAccepted(accepted) }
         };
         let events = [accepted(1050, 200), accepted(1750, 500)];
-        let strip = Strip::exact(&activity(&events), VIEW, 10, &events);
+        let strip = exact(&events, 10);
         assert_eq!(strip.arrows[0].sent, None);
         assert_eq!(strip.arrows[1], Arrow { id: 7, from: 1, to: 0, sent: Some(2), taken: 7 });
     }
@@ -292,7 +304,7 @@ mod tests {
     fn a_state_lasts_until_the_next() {
         let state = |time, state| Event { time, vcpu: 0, payload: Payload::State(state) };
         let events = [state(1, VcpuState::Running), state(1250, VcpuState::Halted)];
-        let strip = Strip::exact(&activity(&events), VIEW, 4, &events);
+        let strip = exact(&events, 4);
         let states: Vec<LaneState> = strip.lanes[0].iter().map(|c| c.state).collect();
         use LaneState::{Halted, Running};
         assert_eq!(states, [Running, Halted, Halted, Halted]);
@@ -302,9 +314,7 @@ mod tests {
     fn counts_and_events_agree_on_exits() {
         let events: Vec<Event> = (0..100).map(|n| exit(n * 4096, 0)).collect();
         let view = View { start: 0, span: 100 * 4096 };
-        let activity = activity(&events);
-        let (exact, coarse) =
-            (Strip::exact(&activity, view, 20, &events), Strip::coarse(&activity, view, 20));
+        let (exact, coarse) = (exact_of(view, &events, 20), Strip::coarse(&activity(&events), view, 20));
         let exits = |strip: &Strip| strip.lanes[0].iter().map(|c| c.mix.exits()).collect::<Vec<_>>();
         assert_eq!(exits(&exact), exits(&coarse));
     }

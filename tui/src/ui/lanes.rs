@@ -5,8 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use trace_format::event::{VECTOR_SYSCALL, vector_name};
 
+use super::stalls;
 use super::theme::Theme;
 use crate::model::activity::LaneState;
+use crate::model::bracket::Bracket;
 use crate::model::class::Class;
 use crate::model::strip::{Arrow, Cell, Strip};
 
@@ -25,6 +27,8 @@ pub(super) struct Lanes<'a> {
     pub(super) rows: u16,
     /// The IPI to bring out.
     pub(super) highlighted: Option<u64>,
+    /// Its conversation.
+    pub(super) stall: Option<Bracket>,
 }
 
 impl Lanes<'_> {
@@ -37,7 +41,22 @@ impl Lanes<'_> {
             }
             self.handler_names(cells, area, area.y + lane * self.rows + self.handler_row(), buffer);
         }
+        self.ways(area, buffer);
         self.arrows(area, buffer);
+    }
+
+    /// Which target was waited for the longest.
+    fn ways(&self, area: Rect, buffer: &mut Buffer) {
+        for lane in 0..self.strip.lanes.len() {
+            let Ok(lane) = u8::try_from(lane) else { return };
+            let Some(y) = self.y(lane, area) else { continue };
+            for (column, end) in stalls::ways(&self.strip.brackets, self.stall, lane) {
+                let cell = &mut buffer[(area.x + column, y)];
+                if self.rows == 3 || matches!(cell.symbol(), " " | "─" | "·") {
+                    cell.set_symbol(if end { "╡" } else { "═" }).set_style(self.theme.bad());
+                }
+            }
+        }
     }
 
     /// Lines of a lane: where exits, handlers and IPIs go.

@@ -16,6 +16,7 @@ mod lanes;
 mod line;
 mod overview;
 mod screen;
+mod stalls;
 mod statistics;
 mod tabs;
 pub mod text;

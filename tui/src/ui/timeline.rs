@@ -1,10 +1,11 @@
 //! The timeline: a lane for each vCPU, below them an axis with the cursor.
 //!
 //! ```text
+//! stalls  ├12 µs──┤       from an ICR write to the last EOI
 //! cpu0  ──●─█─────────█──   exits by colour, ● an IPI sent
 //!         │ ━14━━━━━━━      handlers with their vector
 //! cpu1  ··╰──▶█───█─────    ▶ an IPI taken, · halted
-//!       ┬────────┬────▲──   ▲ the selected event
+//!       ┬──◆═════╤════▲──   ▲ the selected event, ◆ a mark, ═ the selected range
 //!       0 ns     100 µs
 //! ```
 
@@ -14,44 +15,48 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use trace_format::event::Payload;
 
-use super::{lanes, text};
-use crate::app::App;
+use super::{lanes, stalls, text};
 use crate::app::layout::LANE_NAMES;
+use crate::app::{App, SelectedRange};
 use crate::model::class::Class;
 use crate::model::strip::{Strip, View};
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
-    let Some(strip) = app.strip() else { return };
-    let [names, time] = [
-        Rect { width: LANE_NAMES.min(area.width), ..area },
-        Rect { x: area.x + LANE_NAMES, width: area.width.saturating_sub(LANE_NAMES), ..area },
-    ];
-    if time.width == 0 || area.height < 2 {
+    let (Some(strip), Some(rows)) = (app.strip(), app.timeline_rows()) else { return };
+    let time = Rect { x: area.x + LANE_NAMES, width: area.width.saturating_sub(LANE_NAMES), ..area };
+    // The strip may be of a size that the terminal had before.
+    if time.width == 0 || area.height < 2 || strip.columns != time.width {
         return;
     }
-    let axis = Rect { y: area.bottom() - 1, height: 1, ..time };
-    let room = area.height - 1;
-    let count = u16::try_from(strip.lanes.len()).unwrap_or(u16::MAX).max(1);
-    let rows = (room / count).clamp(1, 3);
-    let first = first_lane(app, count, room / rows);
-    let shown = count.saturating_sub(first).min(room / rows);
     let theme = app.theme();
+    let axis = Rect { y: area.bottom() - 1, height: 1, ..time };
+    let stall = app.selected().and_then(|event| stalls::of_event(&strip.brackets, event));
+    if rows.stalls {
+        Span::styled("stalls", theme.dim()).render(Rect { height: 1, ..area }, buffer);
+        stalls::draw(&strip.brackets, stall, theme, Rect { height: 1, ..time }, buffer);
+    }
+    let top = area.y + u16::from(rows.stalls);
+    let count = u16::try_from(strip.lanes.len()).unwrap_or(u16::MAX);
+    let first = first_lane(app, count.max(1), rows.lanes);
+    let shown = count.saturating_sub(first).min(rows.lanes);
     for lane in 0..shown {
         let name = format!("cpu{:<2}", first + lane);
-        Span::raw(name).render(Rect { y: area.y + lane * rows, height: 1, ..names }, buffer);
+        Span::raw(name).render(Rect { y: top + lane * rows.lane, height: 1, ..area }, buffer);
     }
-    let lanes_area = Rect { height: shown * rows, ..time };
+    let lanes_area = Rect { y: top, height: shown * rows.lane, ..time };
     let highlighted = app.selected().and_then(|event| ipi(&event.payload));
-    lanes::Lanes { theme, strip, first, shown, rows, highlighted }.draw(lanes_area, buffer);
+    lanes::Lanes { theme, strip, first, shown, rows: rows.lane, highlighted, stall }.draw(lanes_area, buffer);
     draw_axis(app, strip, axis, buffer);
+    draw_range(app, strip, axis, buffer);
+    draw_marks(app, strip, axis, buffer);
     let cursor = app.selected().and_then(|event| Some((event, strip.view.column(event.time, time.width)?)));
     if let Some((event, column)) = cursor {
         let x = time.x + column;
         buffer[(x, axis.y)].set_symbol("▲").set_style(theme.focused());
         let lane = u16::from(event.vcpu);
         if (first..first + shown).contains(&lane) {
-            for row in 0..rows {
-                buffer[(x, area.y + (lane - first) * rows + row)].set_style(theme.selected());
+            for row in 0..rows.lane {
+                buffer[(x, top + (lane - first) * rows.lane + row)].set_style(theme.selected());
             }
         }
     }
@@ -72,7 +77,13 @@ pub(super) fn legend(app: &App) -> Line<'static> {
     spans.push(Span::raw("━ handler "));
     spans.push(Span::styled("●▶", theme.class(Class::Ipi)));
     spans.push(Span::raw(" ipi "));
-    if !strip.exact {
+    if !strip.brackets.is_empty() {
+        spans.push(Span::styled("═", theme.bad()));
+        spans.push(Span::raw(" waited for "));
+    }
+    if app.is_refining() {
+        spans.push(Span::styled("(reading) ", theme.dim()));
+    } else if !strip.exact {
         spans.push(Span::styled("(zoom in for single events) ", theme.dim()));
     }
     spans.push(Span::raw(format!("· {} ", text::duration(strip.view.span))));
@@ -107,6 +118,29 @@ fn draw_axis(app: &App, strip: &Strip, area: Rect, buffer: &mut Buffer) {
         }
         let Some(next) = time.checked_add(step) else { break };
         time = next;
+    }
+}
+
+/// The selected range, with its length if there is room.
+fn draw_range(app: &App, strip: &Strip, area: Rect, buffer: &mut Buffer) {
+    let Some(SelectedRange { range, .. }) = app.range() else { return };
+    let Some((from, to)) = strip.view.columns(range.from, range.to, area.width) else { return };
+    let style = app.theme().warning();
+    for column in from..=to {
+        buffer[(area.x + column, area.y)].set_symbol("═").set_style(style);
+    }
+    let length = text::duration(range.to - range.from);
+    if let Some(margin) = usize::from(to - from + 1).checked_sub(length.chars().count()) {
+        let middle = area.x + from + u16::try_from(margin / 2).unwrap_or(0);
+        buffer.set_string(middle, area.y, length, style);
+    }
+}
+
+fn draw_marks(app: &App, strip: &Strip, area: Rect, buffer: &mut Buffer) {
+    for time in app.mark_times() {
+        if let Some(column) = strip.view.column(*time, area.width) {
+            buffer[(area.x + column, area.y)].set_symbol("◆").set_style(app.theme().good());
+        }
     }
 }
 

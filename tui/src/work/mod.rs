@@ -3,6 +3,7 @@
 
 mod analysis;
 mod matches;
+mod strips;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,7 @@ use trace_format::{Error, Reader};
 
 pub use analysis::{Analysis, Analyst, Range};
 pub use matches::{Matches, Searched};
+pub use strips::{Part, Strips};
 
 /// A thread that answers questions, the newest one only.
 pub struct Worker<Q, A> {

@@ -4,6 +4,7 @@ mod code;
 mod console;
 mod sessions;
 mod synthetic;
+mod timeline;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;

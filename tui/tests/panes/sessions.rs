@@ -160,6 +160,11 @@ const SESSIONS: &[Session] = &[
     }),
     replay("next-mark", "<mark><line-accept><first>", "", |app, _| assert_eq!(app.cursor(), 100)),
     replay("previous-mark", "<mark><line-accept><last>", "", |app, _| assert_eq!(app.cursor(), 100)),
+    replay("measure", "<mark><line-accept><page-down><mark><line-accept><first>", "", |app, _| {
+        let between = app.range().expect("the marks have a range between them");
+        assert_eq!(between.events, Some(26));
+        assert!(app.message().is_some_and(|message| message.text.ends_with("from #100 to #125")));
+    }),
     replay("play", "", "", |app, _| {
         assert!(app.playback().is_on());
         assert!(app.advance(Duration::from_micros(100)));

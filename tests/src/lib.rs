@@ -1,4 +1,5 @@
-//! What the end-to-end tests share: skips that can be seen, runs of guests, GDB, and the vmscope program.
+//! What the end-to-end tests share: skips that can be seen, runs of guests, GDB, and the vmscope program
+//! with its terminal.
 
 pub mod gdb;
 pub mod images;
@@ -11,3 +12,4 @@ pub mod real;
 pub mod replays;
 pub mod run;
 pub mod skip;
+pub mod terminal;

@@ -4,103 +4,13 @@
 use std::io::{Read as _, Write};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use vmscope_tests::skip::kvm_or_skip;
+use vmscope_tests::terminal::{COLUMNS, PATIENCE, ROWS, Terminal};
 use vmscope_tests::{gdb, images, program};
-
-const ROWS: u16 = 40;
-const COLUMNS: u16 = 120;
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A program in a terminal.
-struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
-    keys: Box<dyn Write + Send>,
-    screen: Arc<Mutex<vt100::Parser>>,
-    /// Everything that was written, for what the screen does not keep.
-    raw: Arc<Mutex<Vec<u8>>>,
-    _master: Box<dyn portable_pty::MasterPty + Send>,
-}
-
-impl Terminal {
-    fn start(arguments: &[&str]) -> Self {
-        let pty = native_pty_system()
-            .openpty(PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 })
-            .unwrap();
-        let mut command = CommandBuilder::new(program::path());
-        command.args(arguments);
-        command.env("TERM", "xterm-256color");
-        command.env("NO_COLOR", "1");
-        let child = pty.slave.spawn_command(command).unwrap();
-        drop(pty.slave);
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(ROWS, COLUMNS, 0)));
-        let raw = Arc::new(Mutex::new(Vec::new()));
-        let mut reader = pty.master.try_clone_reader().unwrap();
-        let (to_screen, to_raw) = (Arc::clone(&screen), Arc::clone(&raw));
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = reader.read(&mut bytes) {
-                to_screen.lock().unwrap().process(&bytes[..n]);
-                to_raw.lock().unwrap().extend_from_slice(&bytes[..n]);
-            }
-        });
-        let keys = pty.master.take_writer().unwrap();
-        Self { child, keys, screen, raw, _master: pty.master }
-    }
-
-    fn contents(&self) -> String {
-        self.screen.lock().unwrap().screen().contents()
-    }
-
-    /// The top line.
-    fn header(&self) -> String {
-        self.contents().lines().next().unwrap_or_default().to_owned()
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    fn wait(&self, what: &str, done: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done(&self.contents()) {
-            assert!(Instant::now() < deadline, "waited in vain for {what}:\n{}", self.contents());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits for the end, and says whether the terminal is as it was: no alternate screen, a visible cursor.
-    fn finish(mut self) -> u32 {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            if Instant::now() > deadline {
-                drop(self.child.kill());
-                panic!("it does not end:\n{}", self.contents());
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
-        // What it wrote last may still be on its way.
-        let restored = || {
-            let parser = self.screen.lock().unwrap();
-            !parser.screen().alternate_screen() && !parser.screen().hide_cursor()
-        };
-        while !restored() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert!(restored(), "the terminal was not restored");
-        let raw = self.raw.lock().unwrap();
-        assert!(raw.windows(8).any(|w| w == b"\x1b[?1049h"), "there was an alternate screen");
-        status.exit_code()
-    }
-}
 
 /// The number of events in the header.
 fn events(header: &str) -> u64 {
@@ -131,7 +41,7 @@ fn a_live_run_from_start_to_quit() {
     terminal.wait("help", |screen| screen.contains("keys"));
     terminal.press("?");
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
 }
 
 #[test]
@@ -190,7 +100,7 @@ fn a_guest_is_controlled_from_the_keyboard() {
     terminal.press("S");
     terminal.wait("a refusal", |screen| screen.contains("nothing to step"));
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
     let copied = trace_format::Reader::open(&copy).unwrap();
     assert!(copied.len() > 20 && copied.damage().is_empty() && !copied.is_finished());
 }
@@ -205,7 +115,7 @@ fn a_guest_that_ends_stays_on_the_screen() {
     terminal.press("8");
     terminal.wait("its console", |screen| screen.contains("Hello from ring 0"));
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
 }
 
 #[test]
@@ -236,7 +146,7 @@ fn keys_go_to_the_guest_while_typing() {
     terminal.press("\x1d");
     terminal.wait("the end of typing", |screen| !screen.contains("typing to"));
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
 }
 
 #[test]
@@ -246,9 +156,9 @@ fn a_signal_restores_the_terminal() {
     }
     let terminal = Terminal::start(&["tlb-shootdown", "--cpus", "2", "--append", "rounds=100000"]);
     terminal.wait("events", |screen| events(screen) > 100);
-    let id = terminal.child.process_id().unwrap();
+    let id = terminal.process_id();
     assert!(std::process::Command::new("kill").arg(id.to_string()).status().unwrap().success());
-    terminal.finish();
+    assert_eq!(terminal.status(), 0);
 }
 
 /// The window is closed, or the connection is lost.
@@ -290,7 +200,7 @@ fn a_replay_is_looked_through() {
     terminal.press("G");
     terminal.wait("the last event", |screen| screen.contains("the guest exited with status 0"));
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
 }
 
 /// GDB, the real one, that is told what to do line by line.
@@ -366,7 +276,7 @@ fn gdb_beside_a_replay_begins_at_the_cursor_and_takes_it_along() {
     gdb.tell("detach");
     terminal.wait("its end", |screen| screen.contains("not attached"));
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
 }
 
 #[test]
@@ -386,5 +296,5 @@ fn gdb_beside_a_live_run_is_in_its_header() {
     gdb.tell("detach");
     terminal.wait("its end", |screen| screen.contains("not attached"));
     terminal.press("q");
-    assert_eq!(terminal.finish(), 0);
+    assert_eq!(terminal.status(), 0);
 }

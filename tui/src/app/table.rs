@@ -270,7 +270,7 @@ pub static TABLE: &[Entry] = &[
     entry(Scope::Pane(Pane::Console), "type", &[char('i')], Action::Type, "type", "console: type to the guest").live(),
     entry(Typing, "stop-typing", &[Ctrl(']'), Twice(KeyCode::Esc)], Action::StopTyping, "stop typing", "stop typing to the guest"),
     entry(Scope::Pane(Pane::Console), "display", &[char('v')], Action::SwitchDisplay, "display", "console: serial terminal or text screen"),
-    entry(Panes, "suspend", &[Ctrl('z')], Action::Suspend, "", "suspend vmscope; a live guest goes on"),
+    entry(Panes, "suspend", &[Ctrl('z')], Action::Suspend, "", "suspend vmscope, and a live guest with it, until the shell continues it"),
     entry(Help, "help-close", &[Key(KeyCode::Esc), char('?')], Action::Help, "close", "close the help"),
     entry(Help, "help-do", &[Key(KeyCode::Enter)], Action::Accept, "do it", "do what is selected"),
     entry(Help, "help-up", &[Key(KeyCode::Up)], Action::Move(Motion::Up), "", "up"),

@@ -67,6 +67,7 @@ fn a_guest_is_controlled_from_the_keyboard() {
         .wait("the stop", |screen| screen.contains(", lapic_eoi+0x0") && screen.contains("paused by user"));
     terminal.press("9");
     terminal.wait("its code", |screen| screen.contains("is at lapic_eoi ") && screen.contains("lapic_eoi:"));
+    terminal.wait("its source lines", |screen| screen.contains(".c:"));
     let screen = terminal.contents();
     assert!(screen.contains(">* "), "it is marked where the vCPU is, at a breakpoint:\n{screen}");
     terminal.press("s");

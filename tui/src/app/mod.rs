@@ -251,12 +251,17 @@ impl App {
         if let Some(error) = failure {
             self.complain(&error);
         }
-        let found = self.take_matches() | self.take_analysis() | self.take_strip();
+        let found = self.take_matches() | self.take_analysis() | self.take_strip() | self.take_lines();
         let changed = found || self.known != before || self.reader.is_finished() != was_finished;
         if changed {
             self.refresh();
         }
-        Tick { changed, behind, working: self.is_searching() || self.is_analysing() || self.is_refining() }
+        Tick { changed, behind, working: self.is_working() }
+    }
+
+    /// Whether something is being looked for on another thread.
+    fn is_working(&self) -> bool {
+        self.is_searching() || self.is_analysing() || self.is_refining() || self.is_finding_lines()
     }
 
     /// Takes the whole trace in as it is now, and waits for everything that is looked for in it.
@@ -267,6 +272,7 @@ impl App {
                 self.wait_for_matches();
                 self.wait_for_analysis();
                 self.wait_for_strip();
+                self.wait_for_lines();
             } else if !tick.behind {
                 break;
             }

@@ -11,6 +11,7 @@ pub mod output;
 pub mod rip;
 pub mod screen;
 pub mod search;
+pub mod sources;
 pub mod statistics;
 pub mod strip;
 pub mod summary;

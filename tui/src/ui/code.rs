@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::app::code::{At, Row, Shown};
 use crate::guest::Machine;
 use crate::model::code::Line as Instruction;
+use crate::model::sources::SourceLine;
 
 /// From this width on an instruction's bytes are shown.
 const WITH_BYTES: u16 = 80;
@@ -34,12 +35,24 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             Row::Label(name) => {
                 Line::styled(format!("{name}:"), app.theme().good()).render(area, buffer);
             }
+            Row::Source(source) => source_line(app, source).render(area, buffer),
             Row::Code(line) => instruction(app, line, area.width).render(area, buffer),
         }
         if Some(n) == selected {
             buffer.set_style(area, app.theme().selected());
         }
     }
+}
+
+/// A line of the source: the file's name, its number, and what it says if that is known.
+fn source_line(app: &App, source: &SourceLine) -> Line<'static> {
+    let name = source.file.rsplit('/').next().unwrap_or(&source.file);
+    let place = format!("   {}:{}", text::escape(name), source.line);
+    let text = source.text.as_deref().map(|text| text::escape(text.trim()).into_owned());
+    Line::from(vec![
+        Span::styled(place, app.theme().name()),
+        Span::styled(format!("  {}", text.unwrap_or_default()), Style::new().add_modifier(Modifier::ITALIC)),
+    ])
 }
 
 fn instruction(app: &App, line: &Instruction, width: u16) -> Line<'static> {

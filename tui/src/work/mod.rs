@@ -2,6 +2,7 @@
 //! more. So input never waits behind it.
 
 mod analysis;
+mod lines;
 mod matches;
 mod strips;
 
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use trace_format::{Error, Reader};
 
 pub use analysis::{Analysis, Analyst, Range};
+pub use lines::Lines;
 pub use matches::{Matches, Searched};
 pub use strips::{Part, Strips};
 

@@ -74,7 +74,7 @@ fn selected(app: &App) -> Option<u64> {
     let rows = app.code_rows();
     match rows.get(app.code_list().selected(rows.len())?)? {
         vmscope::app::code::Row::Code(line) => Some(line.gva),
-        vmscope::app::code::Row::Label(_) => None,
+        vmscope::app::code::Row::Label(_) | vmscope::app::code::Row::Source(_) => None,
     }
 }
 
@@ -221,4 +221,50 @@ fn of_a_paused_guest_it_is_what_is_there_now() {
     assert_eq!(command, Some(Command::ToggleBreakpoint { vcpu: 0, gva: START + 14 }));
     app.set_machine(Some(Machine::Stopped { why: StopReason::PowerOff }));
     assert_eq!(press(&mut app, KeyCode::Char('b')), None);
+}
+
+/// The built-in guests have debug information. Which instructions a compiler makes is its own affair.
+#[cfg(feature = "live")]
+#[test]
+fn source_lines_stand_before_their_instructions() {
+    use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
+    use vmscope::app::code::Row;
+
+    let image = vmscope::live::image("tlb-shootdown").expect("it is built in");
+    let file = object::File::parse(image).expect("it is an ELF file");
+    let main = file.symbol_by_name("main").expect("it has one");
+    let text = file
+        .segments()
+        .find(|segment| (segment.address()..segment.address() + segment.size()).contains(&main.address()))
+        .expect("it is in one");
+    let (offset, length) = text.file_range();
+    let constant = vec![Stretch { gva: text.address(), offset, length }];
+    let symbol = Symbol { address: main.address(), size: main.size(), name: "main".into() };
+    let image_facts = Some(ImageFacts::of(image, constant));
+    let header = Header { vcpus: 1, symbols: vec![symbol].into(), image: image_facts, ..Header::default() };
+    let mut writer = Writer::new(Vec::new(), &header).expect("a trace in memory");
+    let exit = Exit { reason: ExitReason::Halt, rip: main.address(), cpl: 0, guest_ns: 1, handling_ns: 1 };
+    writer.append(&Event { time: 1, vcpu: 0, payload: Payload::Exit(exit) }).expect("in order");
+    let reader = Reader::from_bytes(writer.finish().expect("in memory")).expect("readable");
+    let mut app = App::new(reader, Settings::plain());
+    app.set_image(Some(Cow::Borrowed(image)));
+    app.resize(Size::new(160, 50));
+    app.show(View::Code);
+    app.read_all();
+    let rows = app.code_rows();
+    let at = rows
+        .iter()
+        .position(|row| matches!(row, Row::Code(line) if line.gva == main.address()))
+        .expect("its instructions are shown");
+    assert_eq!(rows[at - 2], Row::Label("main".into()));
+    let Row::Source(source) = &rows[at - 1] else { panic!("{:?}", rows[at - 1]) };
+    assert!(source.file.ends_with("guests/tlb-shootdown.c") && source.line > 1, "{source:?}");
+    let place = format!("tlb-shootdown.c:{}", source.line);
+    assert!(snapshot(&mut app, Size::new(160, 50)).contains(&place));
+    assert_eq!(selected(&app), Some(main.address()));
+    press(&mut app, KeyCode::Up);
+    let above = selected(&app).expect("an instruction, not a line or a label, is selected");
+    assert!(above < main.address());
+    press(&mut app, KeyCode::Down);
+    assert_eq!(selected(&app), Some(main.address()));
 }

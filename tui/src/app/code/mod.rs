@@ -3,12 +3,14 @@
 //! Of a live guest that is paused both are as they are now. Otherwise they are what the trace tells of the selected
 //! event's moment, as a debugger on the trace would get them.
 
+mod lines;
+mod recorded;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use trace_format::event::{MACHINE, Payload, Registers};
-use trace_format::{Kind, Reader, Summary};
+use trace_format::event::Registers;
 
 use super::App;
 use super::action::Motion;
@@ -17,7 +19,7 @@ use super::view::{Pane, View};
 use crate::gdb::recorded::Moment;
 use crate::guest::{Guest, Machine, VcpuNow};
 use crate::model::code::{Line, beginning, disassemble};
-use crate::model::rip::rip;
+use crate::model::sources::SourceLine;
 
 /// How much code is read before a place, bytes.
 const BEFORE: u64 = 1024;
@@ -29,17 +31,14 @@ const FUNCTION: u64 = 4096;
 const FILL: u64 = 16;
 /// The size of a page: what is not readable as a whole may be from its beginning on.
 const PAGE: u64 = 4096;
-/// How many of a vCPU's events are looked at for where it was, and for its registers before.
-const FAR: usize = 20_000;
-/// EFER.LMA: the CPU is in long mode. CR0.PE: it is in protected mode.
-const EFER_LMA: u32 = 1 << 10;
-const CR0_PE: u32 = 1;
 
 /// What the view shows.
 #[derive(Debug, Default)]
 pub(super) struct Code {
     /// The image that the trace is of, if it is here.
-    image: Option<Cow<'static, [u8]>>,
+    image: Option<Arc<[u8]>>,
+    /// The source lines that it tells.
+    lines: lines::Known,
     /// Where a vCPU is, of which everything is shown.
     at: Option<At>,
     /// What the lines are around, gva: RIP until somebody goes elsewhere.
@@ -72,6 +71,8 @@ pub struct At {
 pub enum Row {
     /// A symbol begins.
     Label(String),
+    /// The source line that the instructions below come from, where it is another than before.
+    Source(SourceLine),
     /// An instruction.
     Code(Line),
 }
@@ -98,7 +99,7 @@ enum Memory<'a> {
 impl App {
     /// Gives the image that the trace is of, to show code of it.
     pub fn set_image(&mut self, image: Option<Cow<'static, [u8]>>) {
-        self.code.image = image;
+        self.code.image = image.map(|image| Arc::from(&*image));
     }
 
     /// Where the vCPU is whose code is shown.
@@ -140,7 +141,7 @@ impl App {
         let at = self.code.list.selected(self.code.rows.len())?;
         self.code.rows.get(at..)?.iter().find_map(|row| match row {
             Row::Code(line) => Some(line),
-            Row::Label(_) => None,
+            Row::Label(_) | Row::Source(_) => None,
         })
     }
 
@@ -192,52 +193,6 @@ impl App {
         }
     }
 
-    /// Where the selected event's vCPU was, and its registers, as far as the trace tells.
-    fn recorded_place(&mut self) -> (Option<At>, Option<Shown>) {
-        let Some(event) = self.selected.clone().filter(|event| event.vcpu != MACHINE) else {
-            return (None, None);
-        };
-        let registers = match recorded_registers(&mut self.reader, self.cursor, event.vcpu) {
-            Ok(registers) => registers,
-            Err(error) => {
-                self.complain(&error);
-                None
-            }
-        };
-        let registers = registers.map(|(number, time, now, before)| {
-            let stale = (time != event.time).then_some(number);
-            Shown { now, before, stale }
-        });
-        let place = rip(&event.payload).map_or_else(|| self.earlier_rip(event.vcpu), Some);
-        let bits = registers.as_ref().map(|shown| bits_of(&shown.now));
-        let at = place.map(|rip| At { vcpu: event.vcpu, rip, now: false, bits });
-        (at, registers)
-    }
-
-    /// Where a vCPU was at its last event before the cursor that tells.
-    fn earlier_rip(&mut self, vcpu: u8) -> Option<u64> {
-        let mut looked = 0;
-        let found = self.reader.back_through(
-            self.cursor,
-            |block| block.has_vcpu(vcpu),
-            |_, event| {
-                looked += 1;
-                match rip(&event.payload).filter(|_| event.vcpu == vcpu) {
-                    Some(rip) => ControlFlow::Break(Some(rip)),
-                    None if looked == FAR => ControlFlow::Break(None),
-                    None => ControlFlow::Continue(()),
-                }
-            },
-        );
-        match found {
-            Ok(flow) => flow.break_value().flatten(),
-            Err(error) => {
-                self.complain(&error);
-                None
-            }
-        }
-    }
-
     /// Makes the listing anew, around where the vCPU is if that is somewhere else now.
     fn take_code(&mut self, at: Option<At>, memory: &mut Memory<'_>) {
         if at != self.code.at {
@@ -254,13 +209,7 @@ impl App {
         let around = self.code.around;
         let bits = bits.unwrap_or(64);
         let lines = self.read_lines(memory, bits, around, if around == rip { None } else { Some(rip) });
-        let mut rows = Vec::new();
-        for line in lines {
-            if let Some((name, 0)) = self.header().symbolize(line.gva) {
-                rows.push(Row::Label(crate::ui::text::escape(name).into_owned()));
-            }
-            rows.push(Row::Code(line));
-        }
+        let rows = self.rows_of(lines);
         let row = rows.iter().position(|row| matches!(row, Row::Code(line) if line.gva == around));
         if rows.is_empty() {
             self.code.why = self.unknown_code(around);
@@ -375,10 +324,16 @@ impl App {
             let count = self.code.rows.len();
             let from = self.code.list.selected(count).unwrap_or(0);
             self.code.list.move_by(motion, count, page);
-            let mut to = self.code.list.selected(count).unwrap_or(0);
-            if matches!(self.code.rows.get(to), Some(Row::Label(_))) {
-                to = if to < from { to.saturating_sub(1) } else { to + 1 };
-                self.code.list.select(to);
+            let to = self.code.list.selected(count).unwrap_or(0);
+            let is_code = |at: &usize| matches!(self.code.rows.get(*at), Some(Row::Code(_)));
+            // Only instructions are selected: the next one that way, or the last one there is.
+            let near = if to < from {
+                (0..=to).rev().find(is_code).or_else(|| (to..count).find(is_code))
+            } else {
+                (to..count).find(is_code).or_else(|| (0..=to).rev().find(is_code))
+            };
+            if let Some(near) = near {
+                self.code.list.select(near);
             }
             if let Some(line) = self.selected_line() {
                 self.code.around = line.gva;
@@ -412,45 +367,5 @@ impl App {
         if rows > 0 {
             self.code.list.show(self.code.rows.len(), rows);
         }
-    }
-}
-
-/// The last registers of a vCPU that were recorded up to event `number`: of which event and time they are; and those
-/// before them.
-type Recorded = (u64, u64, Registers, Option<Registers>);
-
-fn recorded_registers(
-    reader: &mut Reader,
-    number: u64,
-    vcpu: u8,
-) -> Result<Option<Recorded>, trace_format::Error> {
-    let wanted = |block: &Summary| block.has_vcpu(vcpu) && block.has_kind(Kind::Registers);
-    let (mut looked, mut last) = (0, None::<(u64, u64, Registers)>);
-    let flow = reader.back_through(number.saturating_add(1), wanted, |number, event| {
-        looked += 1;
-        match (&event.payload, &last) {
-            (Payload::Registers(registers), Some(_)) if event.vcpu == vcpu => {
-                return ControlFlow::Break(Some(registers.clone()));
-            }
-            (Payload::Registers(registers), None) if event.vcpu == vcpu => {
-                last = Some((number, event.time, registers.clone()));
-            }
-            _ => {}
-        }
-        if looked == FAR { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
-    })?;
-    let before = flow.break_value().flatten();
-    Ok(last.map(|(number, time, now)| (number, time, now, before)))
-}
-
-/// How wide code is, in bits, as far as recorded registers tell: they have no CS.D, and none of the modes that it could
-/// be otherwise in.
-const fn bits_of(registers: &Registers) -> u32 {
-    if registers.efer & EFER_LMA != 0 {
-        64
-    } else if registers.cr0 & CR0_PE != 0 {
-        32
-    } else {
-        16
     }
 }

@@ -1,0 +1,103 @@
+//! What a trace tells of where a vCPU was, and of its registers.
+
+use std::ops::ControlFlow;
+
+use trace_format::event::{MACHINE, Payload, Registers};
+use trace_format::{Kind, Reader, Summary};
+
+use super::{App, At, Shown};
+use crate::model::rip::rip;
+
+/// How many of a vCPU's events are looked at for where it was, and for its registers before.
+const FAR: usize = 20_000;
+/// EFER.LMA: the CPU is in long mode. CR0.PE: it is in protected mode.
+const EFER_LMA: u32 = 1 << 10;
+const CR0_PE: u32 = 1;
+
+impl App {
+    /// Where the selected event's vCPU was, and its registers, as far as the trace tells.
+    pub(super) fn recorded_place(&mut self) -> (Option<At>, Option<Shown>) {
+        let Some(event) = self.selected.clone().filter(|event| event.vcpu != MACHINE) else {
+            return (None, None);
+        };
+        let registers = match recorded_registers(&mut self.reader, self.cursor, event.vcpu) {
+            Ok(registers) => registers,
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        };
+        let registers = registers.map(|(number, time, now, before)| {
+            let stale = (time != event.time).then_some(number);
+            Shown { now, before, stale }
+        });
+        let place = rip(&event.payload).map_or_else(|| self.earlier_rip(event.vcpu), Some);
+        let bits = registers.as_ref().map(|shown| bits_of(&shown.now));
+        let at = place.map(|rip| At { vcpu: event.vcpu, rip, now: false, bits });
+        (at, registers)
+    }
+
+    /// Where a vCPU was at its last event before the cursor that tells.
+    fn earlier_rip(&mut self, vcpu: u8) -> Option<u64> {
+        let mut looked = 0;
+        let found = self.reader.back_through(
+            self.cursor,
+            |block| block.has_vcpu(vcpu),
+            |_, event| {
+                looked += 1;
+                match rip(&event.payload).filter(|_| event.vcpu == vcpu) {
+                    Some(rip) => ControlFlow::Break(Some(rip)),
+                    None if looked == FAR => ControlFlow::Break(None),
+                    None => ControlFlow::Continue(()),
+                }
+            },
+        );
+        match found {
+            Ok(flow) => flow.break_value().flatten(),
+            Err(error) => {
+                self.complain(&error);
+                None
+            }
+        }
+    }
+}
+
+/// The last registers of a vCPU that were recorded up to event `number`: of which event and time they are; and those
+/// before them.
+type Recorded = (u64, u64, Registers, Option<Registers>);
+
+fn recorded_registers(
+    reader: &mut Reader,
+    number: u64,
+    vcpu: u8,
+) -> Result<Option<Recorded>, trace_format::Error> {
+    let wanted = |block: &Summary| block.has_vcpu(vcpu) && block.has_kind(Kind::Registers);
+    let (mut looked, mut last) = (0, None::<(u64, u64, Registers)>);
+    let flow = reader.back_through(number.saturating_add(1), wanted, |number, event| {
+        looked += 1;
+        match (&event.payload, &last) {
+            (Payload::Registers(registers), Some(_)) if event.vcpu == vcpu => {
+                return ControlFlow::Break(Some(registers.clone()));
+            }
+            (Payload::Registers(registers), None) if event.vcpu == vcpu => {
+                last = Some((number, event.time, registers.clone()));
+            }
+            _ => {}
+        }
+        if looked == FAR { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
+    })?;
+    let before = flow.break_value().flatten();
+    Ok(last.map(|(number, time, now)| (number, time, now, before)))
+}
+
+/// How wide code is, in bits, as far as recorded registers tell: they have no CS.D, and none of the modes that it could
+/// be otherwise in.
+const fn bits_of(registers: &Registers) -> u32 {
+    if registers.efer & EFER_LMA != 0 {
+        64
+    } else if registers.cr0 & CR0_PE != 0 {
+        32
+    } else {
+        16
+    }
+}

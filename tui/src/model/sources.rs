@@ -134,7 +134,7 @@ fn section(file: &object::File<'_>, whole: &Bytes, name: &str) -> Result<Bytes, 
 /// How far symbols are in the guest from where the file has them: what most of those say that are looked at.
 fn slide(file: &object::File<'_>, symbols: &Symbols) -> u64 {
     let mut counts: HashMap<u64, usize> = HashMap::new();
-    let distances = file.symbols().filter(|symbol| symbol.is_definition()).filter_map(|symbol| {
+    let distances = file.symbols().filter(object::ObjectSymbol::is_definition).filter_map(|symbol| {
         let address = symbols.address_of(symbol.name().ok()?)?;
         Some(address.wrapping_sub(symbol.address()))
     });
@@ -176,7 +176,7 @@ mod tests {
                 .map(|symbol| trace_format::header::Symbol {
                     address: symbol.address() + moved,
                     size: symbol.size(),
-                    name: symbol.name().unwrap().to_owned().into(),
+                    name: symbol.name().unwrap().to_owned(),
                 })
                 .collect();
             let main = symbols.address_of("take_part").unwrap();

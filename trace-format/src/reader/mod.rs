@@ -12,6 +12,7 @@ mod slide;
 mod source;
 mod through;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 
 pub use damage::{Damage, DamageKind};
@@ -62,6 +63,8 @@ pub struct Reader {
     cache: Cache,
     /// For the parts of the file that are no blocks.
     buffer: Vec<u8>,
+    /// Where it is told how far reading has come.
+    reached: Option<Arc<AtomicU64>>,
 }
 
 /// A block and what became of it.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::load::Loader;
 use super::scan::{self, Found, Frame};
@@ -64,6 +64,12 @@ impl Reader {
         self.source.interrupt_by(flag);
     }
 
+    /// What reads many blocks stores in `reached` the number of the event up to which it has come, each time it goes
+    /// through the trace anew.
+    pub fn tell_in(&mut self, reached: Arc<AtomicU64>) {
+        self.reached = Some(reached);
+    }
+
     fn new(source: Source) -> Result<Self, Error> {
         let mut reader = Self {
             length: source.len()?,
@@ -77,6 +83,7 @@ impl Reader {
             promised: None,
             damage: Vec::new(),
             unknown_frames: 0,
+            reached: None,
             unknown_events: 0,
             unpacker: Unpacker::new().map_err(Error::Compress)?,
             loader: Loader::new().map_err(Error::Compress)?,

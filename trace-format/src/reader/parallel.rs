@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -140,6 +141,9 @@ impl Reader {
                 Err(kind) => (Err(kind), None),
             };
             noted.push((index, note));
+            if let (Some(reached), Some(block)) = (&self.reached, self.blocks.get(index)) {
+                reached.store(block.entry.summary.end(), Ordering::Relaxed);
+            }
             Ok(made.map_or(ControlFlow::Continue(()), |made| take(header, made)))
         };
         let ended = if threads < 2 {

@@ -63,6 +63,7 @@ impl App {
             Action::Faster => self.change_speed(true),
             Action::Slower => self.change_speed(false),
             Action::Copy(copied) => return self.copy(copied),
+            Action::Export(target) => self.export(target),
             Action::Sort => self.sort_statistics(),
             Action::SwitchTimes => self.switch_times(),
             Action::SwitchDisplay => self.switch_display(),
@@ -91,6 +92,8 @@ impl App {
     fn back(&mut self) {
         if !matches!(self.mode, Mode::Panes) {
             self.mode = Mode::Panes;
+        } else if self.stop_job() {
+            // It will tell.
         } else if self.focus.maximized {
             self.focus.maximized = false;
         } else if self.settings.banner.is_some() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use trace_format::Filter;
 
 use super::copy::Copied;
+use super::export::Target;
 use super::location::Location;
 use super::place::Place;
 use super::view::View;
@@ -105,6 +106,8 @@ pub enum Action {
     Slower,
     /// Copies something to the terminal's clipboard.
     Copy(Copied),
+    /// Writes what is selected to a file.
+    Export(Target),
     /// Sorts the focused table by its next column.
     Sort,
     /// Shows the other of the times of exits.

@@ -51,6 +51,11 @@ impl App {
         self.filtered.selection.filter.text()
     }
 
+    /// It, understood.
+    pub(super) const fn filtered_by(&self) -> &Filter {
+        &self.filtered.selection.filter
+    }
+
     pub(super) fn is_filtered(&self) -> bool {
         !self.filtered.selection.is_everything()
     }

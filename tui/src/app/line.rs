@@ -148,7 +148,9 @@ pub(super) const fn is_command(entry: &Entry) -> bool {
 fn command(text: &str) -> Result<Understood, String> {
     let text = text.trim();
     let (name, rest) =
-        text.split_once(char::is_whitespace).map_or((text, ""), |(name, rest)| (name, rest.trim()));
+        // As in vi, `!` can be written at the name.
+        text.find(|c: char| c.is_whitespace() || c == '!').map_or((text, ""), |at| text.split_at(at));
+    let rest = rest.trim();
     let commands = || TABLE.iter().filter(|entry| is_command(entry));
     let meant: Vec<&'static Entry> = match commands().find(|entry| entry.name == name) {
         Some(entry) => vec![entry],

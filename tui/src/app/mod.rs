@@ -9,6 +9,7 @@ mod console;
 mod control;
 pub mod copy;
 mod debugger;
+mod export;
 mod filter;
 mod help;
 mod histogram;
@@ -49,7 +50,9 @@ use crate::guest::Machine;
 use crate::marks::Marks;
 use crate::model::Summary;
 use crate::ui::theme::Theme;
+use crate::work::Job;
 use action::Command;
+pub use export::Target;
 pub use filter::Listed;
 pub use help::{Help, pane_of};
 use keys::{Keymap, Meaning};
@@ -170,6 +173,10 @@ pub struct App {
     run_scroll: u16,
     console: console::View,
     saved: Option<PathBuf>,
+    /// Where the trace is, if it is a file.
+    file: Option<PathBuf>,
+    /// What is done once, on another thread.
+    job: Option<Job>,
 }
 
 impl App {
@@ -210,6 +217,8 @@ impl App {
             run_scroll: 0,
             console: console::View::default(),
             saved: None,
+            file: None,
+            job: None,
             settings,
             known: 0,
             reader,
@@ -251,17 +260,12 @@ impl App {
         if let Some(error) = failure {
             self.complain(&error);
         }
-        let found = self.take_matches() | self.take_analysis() | self.take_strip() | self.take_lines();
+        let found = self.take_matches() | self.take_analysis() | self.take_strip() | self.take_lines() | self.take_job();
         let changed = found || self.known != before || self.reader.is_finished() != was_finished;
         if changed {
             self.refresh();
         }
         Tick { changed, behind, working: self.is_working() }
-    }
-
-    /// Whether something is being looked for on another thread.
-    fn is_working(&self) -> bool {
-        self.is_searching() || self.is_analysing() || self.is_refining() || self.is_finding_lines()
     }
 
     /// Takes the whole trace in as it is now, and waits for everything that is looked for in it.
@@ -273,11 +277,21 @@ impl App {
                 self.wait_for_analysis();
                 self.wait_for_strip();
                 self.wait_for_lines();
+                self.wait_for_job();
             } else if !tick.behind {
                 break;
             }
         }
         self.refresh();
+    }
+
+    /// Whether something is done on another thread.
+    fn is_working(&self) -> bool {
+        self.is_searching()
+            || self.is_analysing()
+            || self.is_refining()
+            || self.is_finding_lines()
+            || self.job.is_some()
     }
 
     /// The terminal has another size.

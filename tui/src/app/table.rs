@@ -12,6 +12,7 @@ use trace_format::filter::{Candidate, complete};
 use super::App;
 use super::action::{Action, Motion, Wanted};
 use super::copy::Copied;
+use super::export::Target;
 use super::location::Location;
 use super::place::Place;
 use super::press::Press::{self, Ctrl, Key, Twice};
@@ -159,6 +160,14 @@ const COPY: Argument = Argument {
     },
 };
 
+const EXPORT: Argument = Argument {
+    placeholder: "[!] [FORMAT] FILE",
+    label: "export what is selected to",
+    initial: |_| Ok(String::new()),
+    parse: |text| Target::parse(text).map(Action::Export),
+    complete: |app, text, _| app.complete_target(text),
+};
+
 const SAVE: Argument = Argument {
     placeholder: "FILE",
     label: "save the trace as",
@@ -222,7 +231,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "previous-pane", &[Key(KeyCode::BackTab)], Action::PreviousPane, "", "focus the pane before"),
     entry(Panes, "maximize", &[char('e'), char('\\')], Action::Maximize, "maximize", "maximize the focused pane, and back"),
     entry(Panes, "open", &[Key(KeyCode::Enter)], Action::Open, "open", "open what is selected: of an event, its fields"),
-    entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: from a maximized pane, a range, a filter, to the view's first pane"),
+    entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: stops what is under way, then from a maximized pane, a range, a filter, to the view's first pane"),
     entry(Panes, "pause", &[char(' ')], Action::TogglePause, "pause", "pause the guest, resume it").live(),
     entry(Panes, "step", &[char('s')], Action::Step, "step", "while paused: one instruction on the selected event's vCPU").live(),
     entry(Panes, "step-over", &[char('S')], Action::StepOver, "over", "while paused: the same, but a call or a repeated instruction to its end").live(),
@@ -256,6 +265,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "faster", &[char('>')], Action::Faster, "", "play twice as fast"),
     entry(Panes, "slower", &[char('<')], Action::Slower, "", "play half as fast"),
     ask("copy", &[char('y')], COPY, "", "copy the event, the filter or an address to the terminal's clipboard (OSC 52)"),
+    ask("export", &[char('E')], EXPORT, "", "write the selected events, range and filter together: CSV, Perfetto, Chrome JSON, Parquet or a trace, by the file's name; 'export!' replaces a file"),
     entry(Panes, "next-alike", &[char('n')], Action::NextOfKind, "next alike", "the next event of the selected one's kind"),
     entry(Panes, "previous-alike", &[char('N')], Action::PreviousOfKind, "", "the previous event of the selected one's kind"),
     entry(Panes, "next-on-vcpu", &[char(']')], Action::NextOnVcpu, "", "the next event on the same vCPU"),

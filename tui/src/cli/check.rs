@@ -7,8 +7,8 @@ use clap::Args;
 use trace_format::{Reader, Repaired, Verification, repair, verify};
 
 use super::failure::{Code, Failure};
-use super::new_file::NewFile;
 use super::output;
+use crate::new_file::NewFile;
 
 /// `check`.
 #[derive(Args, Debug)]

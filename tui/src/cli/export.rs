@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use trace_format::Reader;
-use trace_format::export::{self, Written};
-use trace_format::filter::{Field, Filter, Selection};
+use trace_format::filter::{Field, Filter};
 
 use super::events::known_field;
 use super::failure::{Code, Failure};
-use super::new_file::NewFile;
 use super::output;
 use super::selection::selection;
+use crate::export::{self, Format};
+use crate::new_file::NewFile;
 use crate::ui::text;
 
 /// `export`.
@@ -43,19 +43,6 @@ pub struct Export {
     pub fields: Option<Vec<&'static Field>>,
 }
 
-/// What a trace is exported to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Perfetto's own format, for ui.perfetto.dev and its trace processor
-    Perfetto,
-    /// Chrome's Trace Event Format, JSON, for chrome://tracing and what else reads it
-    Chrome,
-    /// Comma-separated values, a line an event
-    Csv,
-    /// Apache Parquet, a row an event, for DuckDB, Spark and data warehouses
-    Parquet,
-}
-
 /// `vmscope export`.
 pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
     let Export { file, to, output, filter, from, until, fields } = arguments;
@@ -68,58 +55,37 @@ pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
             "this would fill the terminal with what is no text for people: give -o FILE, or pipe it",
         ));
     }
+    to.check().map_err(usage)?;
     let mut reader = Reader::open(file)?;
     let selection = selection(filter.as_ref(), *from, *until);
-    let mut write =
-        |out: &mut (dyn Write + Send)| write(&mut reader, *to, &selection, fields.as_deref(), out);
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    let mut write = |out: &mut (dyn Write + Send)| -> Result<u64, Failure> {
+        Ok(export::write(&mut reader, *to, &selection, fields.as_deref(), &name, out)?)
+    };
     match output {
         None => {
             write(&mut BufWriter::with_capacity(64 << 10, stdout()))?;
         }
         Some(path) => {
             let mut new = BufWriter::with_capacity(64 << 10, NewFile::create(path, Some(file))?);
-            let written = write(&mut new)?;
+            let events = write(&mut new)?;
             let new = new.into_inner().map_err(|error| Failure::from(error.into_error()))?;
             new.keep()?;
-            let events = text::count(written.events);
+            let events = text::count(events);
             output::progress(&format_args!("{events} events written to {}", path.display()))?;
         }
     }
     output::warn_of_damage(&reader)
 }
 
-fn write(
-    reader: &mut Reader,
-    to: Format,
-    selection: &Selection,
-    fields: Option<&[&'static Field]>,
-    out: &mut (dyn Write + Send),
-) -> Result<Written, Failure> {
-    let written = match to {
-        Format::Perfetto => export::perfetto(reader, selection, &mut *out)?,
-        Format::Chrome => export::chrome(reader, selection, &mut *out)?,
-        Format::Csv => export::csv(reader, selection, fields, &mut *out)?,
-        #[cfg(feature = "parquet")]
-        Format::Parquet => export::parquet(reader, selection, &mut *out)?,
-        #[cfg(not(feature = "parquet"))]
-        Format::Parquet => {
-            return Err(usage(
-                "this vmscope was built without Parquet: build it with 'cargo build --release --features parquet'",
-            ));
-        }
-    };
-    out.flush()?;
-    Ok(written)
-}
-
 fn usage(message: &'static str) -> Failure {
     Failure::new(Code::Usage, anyhow!(message))
 }
 
-impl From<export::Error> for Failure {
-    fn from(error: export::Error) -> Self {
+impl From<trace_format::export::Error> for Failure {
+    fn from(error: trace_format::export::Error) -> Self {
         match error {
-            export::Error::Trace(error) => error.into(),
+            trace_format::export::Error::Trace(error) => error.into(),
             error => Self::new(Code::Failed, error),
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use crate::new_file::CannotBegin;
+
 /// The program's exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -59,6 +61,12 @@ impl From<io::Error> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self { code: Code::Failed, error }
+    }
+}
+
+impl From<CannotBegin> for Failure {
+    fn from(CannotBegin(error): CannotBegin) -> Self {
+        Self { code: Code::Usage, error }
     }
 }
 

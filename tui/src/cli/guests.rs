@@ -7,9 +7,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::failure::{Code, Failure};
-use super::new_file::NewFile;
 use super::output;
 use crate::live;
+use crate::new_file::NewFile;
 
 /// `guests`.
 #[derive(Args, Debug)]

@@ -10,8 +10,8 @@ use trace_format::describe::Escaped;
 use trace_format::import::{self, Imported, Source, import};
 
 use super::failure::{Code, Failure};
-use super::new_file::NewFile;
 use super::output;
+use crate::new_file::NewFile;
 
 /// `import`.
 #[derive(Args, Debug)]

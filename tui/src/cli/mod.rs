@@ -14,7 +14,6 @@ mod guest;
 mod guests;
 mod import;
 mod look;
-mod new_file;
 mod options;
 mod output;
 mod replay;

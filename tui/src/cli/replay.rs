@@ -35,7 +35,7 @@ fn show_beside_gdb(reader: Reader, arguments: &options::Replay, address: &Addres
     let settings = Settings { look: look(&arguments.look)?, ..Settings::plain() };
     let mut app = App::new(reader, settings);
     app.set_image(image);
-    load_marks(&mut app, Some(&arguments.file));
+    set_file(&mut app, Some(&arguments.file));
     app.tell(served.invitation);
     let gdb = Some(Gdb { server: &served.server, cursor: Some(&served.cursor) });
     Session { app: &mut app, guest: None, gdb, temporary: None, signals: &signals }.run()?;
@@ -68,13 +68,16 @@ pub(super) fn show(
     let settings = Settings { look, follow, banner, ..Settings::plain() };
     let mut app = App::new(reader, settings);
     app.set_image(image);
-    load_marks(&mut app, arguments.map(|arguments| arguments.file.as_path()));
+    set_file(&mut app, arguments.map(|arguments| arguments.file.as_path()));
     Session { app: &mut app, guest: None, gdb: None, temporary: None, signals: &signals }.run()?;
     Ok(Code::Done)
 }
 
-/// Reads the marks that are beside the trace.
-fn load_marks(app: &mut App, file: Option<&Path>) {
+/// Tells where the trace is, and reads the marks that are beside it.
+fn set_file(app: &mut App, file: Option<&Path>) {
+    if let Some(file) = file {
+        app.set_file(file);
+    }
     match file.map(Marks::of).transpose() {
         Ok(marks) => app.set_marks(marks.unwrap_or_default()),
         Err(error) => app.complain(&error),

@@ -122,6 +122,7 @@ fn watch(
 ) -> Result<(), Failure> {
     let settings = Settings { look, follow: true, temporary: temporary.is_some(), ..Settings::plain() };
     let mut app = App::new(Reader::open(trace)?, settings);
+    app.set_file(trace);
     if temporary.is_none() {
         match Marks::of(trace) {
             Ok(marks) => app.set_marks(marks),

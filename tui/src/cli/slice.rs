@@ -6,9 +6,9 @@ use clap::Args;
 use trace_format::{Reader, slice};
 
 use super::failure::{Code, Failure};
-use super::new_file::NewFile;
 use super::output;
 use super::selection::SelectionOptions;
+use crate::new_file::NewFile;
 
 /// What to cut out, and where to put it.
 #[derive(Args, Debug)]

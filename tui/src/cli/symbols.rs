@@ -8,8 +8,8 @@ use clap::Args;
 use trace_format::{Reader, elf};
 
 use super::failure::{Code, Failure};
-use super::new_file::NewFile;
 use super::output;
+use crate::new_file::NewFile;
 use crate::ui::text;
 
 /// `symbols`.

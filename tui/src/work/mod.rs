@@ -3,6 +3,7 @@
 
 mod analysis;
 mod lines;
+mod job;
 mod matches;
 mod strips;
 
@@ -14,6 +15,7 @@ use trace_format::{Error, Reader};
 
 pub use analysis::{Analysis, Analyst, Range};
 pub use lines::Lines;
+pub use job::{Ended, Job, Watch};
 pub use matches::{Matches, Searched};
 pub use strips::{Part, Strips};
 

@@ -45,6 +45,15 @@ fn said(app: &App) -> &str {
     app.message().map_or("", |message| message.text.as_str())
 }
 
+macro_rules! session_file {
+    () => {
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/session.csv")
+    };
+}
+
+const EXPORTED: &str = session_file!();
+const EXPORT: &str = concat!("!", session_file!(), "<line-accept>");
+
 const SESSIONS: &[Session] = &[
     replay("quit", "", "", |_, command| assert_eq!(command, Some(Command::Quit))),
     replay("suspend", "", "", |_, command| assert_eq!(command, Some(Command::Suspend))),
@@ -177,6 +186,13 @@ const SESSIONS: &[Session] = &[
     replay("slower", "", "", |app, _| assert_eq!(app.playback().speed(), "1/2x")),
     replay("copy", "", "<line-accept>", |_, command| {
         assert!(matches!(command, Some(Command::Copy(text)) if text.starts_with("#100 ")));
+    }),
+    replay("export", "<filter>kind == walk<line-accept>", EXPORT, |app, _| {
+        let written = std::fs::read_to_string(EXPORTED).expect("it is written");
+        assert_eq!(written.lines().count(), 1 + 4, "a head and the walks");
+        assert_eq!(said(app), format!("4 of {} events are in {EXPORTED}, as csv", app.known()));
+        press(app, concat!("<export>", session_file!(), "<line-accept>"));
+        assert!(said(app).contains("there is such a file"), "{}", said(app));
     }),
     replay("next-alike", "", "", |app, _| assert!(app.cursor() > 100)),
     replay("previous-alike", "", "", |app, _| assert!(app.cursor() < 100)),

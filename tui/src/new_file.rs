@@ -7,20 +7,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use tempfile::NamedTempFile;
 
-use super::failure::{Code, Failure};
-
 /// A file to be written under a name. Until it is [kept](Self::keep) it has another name in the same folder; if it is
 /// not kept, it goes away, and what had the name before stays.
 #[derive(Debug)]
-pub(super) struct NewFile {
+pub(crate) struct NewFile {
     file: NamedTempFile,
     path: PathBuf,
+    replaces: bool,
 }
+
+/// Why a file cannot be begun: what is asked for does not go.
+#[derive(Debug)]
+pub(crate) struct CannotBegin(pub(crate) anyhow::Error);
 
 impl NewFile {
     /// Begins a file that will be `path`. It must not be `input`, from which it is made.
-    pub(super) fn create(path: &Path, input: Option<&Path>) -> Result<Self, Failure> {
-        let usage = |why: &str| Failure::new(Code::Usage, anyhow!("cannot write {}: {why}", path.display()));
+    pub(crate) fn create(path: &Path, input: Option<&Path>) -> Result<Self, CannotBegin> {
+        let usage = |why: &str| CannotBegin(anyhow!("cannot write {}: {why}", path.display()));
         if path.file_name().is_none() {
             return Err(usage("it is no name of a file"));
         }
@@ -44,15 +47,25 @@ impl NewFile {
         let file = builder
             .tempfile_in(folder)
             .with_context(|| format!("cannot make a file in {}", folder.display()))
-            .map_err(|error| Failure { code: Code::Usage, error })?;
+            .map_err(CannotBegin)?;
         // What a symbolic link leads to is replaced, and not the link.
-        Ok(Self { file, path: target.unwrap_or_else(|| path.to_owned()) })
+        Ok(Self { file, path: target.unwrap_or_else(|| path.to_owned()), replaces: true })
+    }
+
+    /// As [`Self::create`], but no file may have the name, neither now nor when it is [kept](Self::keep).
+    pub(crate) fn create_new(path: &Path) -> Result<Self, CannotBegin> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => Err(CannotBegin(anyhow!("cannot write {}: it is there already", path.display()))),
+            Err(_) => Ok(Self { replaces: false, ..Self::create(path, None)? }),
+        }
     }
 
     /// Gives it its name, in place of a file that has had it.
-    pub(super) fn keep(self) -> Result<(), Failure> {
+    pub(crate) fn keep(self) -> anyhow::Result<()> {
         let path = self.path;
-        let persisted = self.file.persist(&path).map_err(|error| error.error);
+        let persisted =
+            if self.replaces { self.file.persist(&path) } else { self.file.persist_noclobber(&path) };
+        let persisted = persisted.map_err(|error| error.error);
         persisted.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(())
     }
@@ -89,10 +102,23 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).expect("a file"), content);
             assert_eq!(count(), 1);
         }
-        assert_eq!(NewFile::create(&path, Some(&path)).expect_err("it is read").code, Code::Usage);
-        assert_eq!(NewFile::create(folder.path(), None).expect_err("a folder").code, Code::Usage);
+        NewFile::create(&path, Some(&path)).expect_err("it is read");
+        NewFile::create(folder.path(), None).expect_err("a folder");
         let nowhere = folder.path().join("no/such");
-        assert_eq!(NewFile::create(&nowhere, None).expect_err("no folder").code, Code::Usage);
+        NewFile::create(&nowhere, None).expect_err("no folder");
+    }
+
+    #[test]
+    fn what_is_there_is_not_replaced_unasked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("new");
+        let file = NewFile::create_new(&path).expect("a file");
+        fs::write(&path, "somebody else's").expect("room");
+        assert!(file.keep().is_err(), "it has come meanwhile");
+        let refused = NewFile::create_new(&path).expect_err("it is there").0.to_string();
+        assert!(refused.contains("it is there already"), "{refused}");
+        assert_eq!(fs::read_to_string(&path).expect("a file"), "somebody else's");
+        assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 1);
     }
 
     #[cfg(unix)]
@@ -102,8 +128,8 @@ mod tests {
         let (input, link) = (folder.path().join("input"), folder.path().join("link"));
         fs::write(&input, "input").expect("a file");
         std::os::unix::fs::symlink(&input, &link).expect("a link");
-        assert_eq!(NewFile::create(&link, Some(&input)).expect_err("it is read").code, Code::Usage);
-        assert_eq!(NewFile::create(Path::new("/dev/null"), None).expect_err("a device").code, Code::Usage);
+        NewFile::create(&link, Some(&input)).expect_err("it is read");
+        NewFile::create(Path::new("/dev/null"), None).expect_err("a device");
         NewFile::create(&link, None).expect("a file").keep().expect("a name");
         assert_eq!(fs::read_to_string(&input).expect("a file"), "", "what it leads to is replaced");
         assert!(link.is_symlink());

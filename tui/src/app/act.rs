@@ -30,7 +30,10 @@ impl App {
             }
             Action::Back => self.back(),
             Action::Command => self.mode = Mode::Line(Line::command(self)),
-            Action::Show(view) => self.focus.show(view),
+            Action::Show(view) => {
+                self.wish_for_analysis();
+                self.focus.show(view);
+            }
             Action::NextView => self.focus.turn_view(1),
             Action::PreviousView => self.focus.turn_view(-1),
             Action::NextPane => self.focus.turn(1),
@@ -92,8 +95,8 @@ impl App {
     fn back(&mut self) {
         if !matches!(self.mode, Mode::Panes) {
             self.mode = Mode::Panes;
-        } else if self.stop_job() {
-            // It will tell.
+        } else if self.stop_under_way() {
+            // It is shown no more, or will tell.
         } else if self.focus.maximized {
             self.focus.maximized = false;
         } else if self.settings.banner.is_some() {

@@ -23,8 +23,8 @@ pub(super) struct Analysed {
     asked: Option<Instant>,
     /// Not before.
     next: Option<Instant>,
-    /// How many events the trace had when it failed.
-    failed: Option<u64>,
+    /// How many events the trace had when it failed or was stopped.
+    given_up: Option<u64>,
 }
 
 impl App {
@@ -61,7 +61,7 @@ impl App {
             Ok(None) => false,
             Err(error) => {
                 self.complain(&error);
-                self.analysed.failed = Some(self.reader.len());
+                self.analysed.given_up = Some(self.reader.len());
                 true
             }
         };
@@ -88,7 +88,7 @@ impl App {
                 analysis.range != self.analysed_range() || (analysis.events < self.reader.len() && rested)
             }
         };
-        needed && stale && !self.is_analysing() && self.analysed.failed != Some(self.reader.len())
+        needed && stale && !self.is_analysing() && self.analysed.given_up != Some(self.reader.len())
     }
 
     fn analyse(&mut self) {
@@ -107,6 +107,30 @@ impl App {
 
     pub(super) fn is_analysing(&self) -> bool {
         self.analysed.worker.as_ref().is_some_and(Analyst::is_busy)
+    }
+
+    /// How far it is, if it is under way.
+    pub(super) fn analysing(&self) -> Option<u64> {
+        self.analysed.worker.as_ref().and_then(Analyst::reached)
+    }
+
+    /// Breaks it off, until another view is shown or the trace has grown.
+    pub(super) fn stop_analysis(&mut self) {
+        if let Some(worker) = &mut self.analysed.worker {
+            worker.cancel();
+        }
+        self.analysed.given_up = Some(self.reader.len());
+    }
+
+    /// Has it made once more, if it was given up.
+    pub(super) fn wish_for_analysis(&mut self) {
+        self.analysed.given_up = None;
+    }
+
+    /// Whether nothing has been counted because it failed or was stopped.
+    #[must_use]
+    pub fn is_not_analysed(&self) -> bool {
+        self.analysed.newest.is_none() && self.analysed.given_up == Some(self.reader.len())
     }
 
     /// Waits for what the analysis tells next.

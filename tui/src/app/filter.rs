@@ -103,6 +103,11 @@ impl App {
         self.filtered.worker.as_ref().is_some_and(Searched::is_busy)
     }
 
+    /// How far it is, if it is under way.
+    pub(super) fn searching(&self) -> Option<u64> {
+        self.filtered.worker.as_ref().and_then(Searched::reached)
+    }
+
     /// Waits for what the search tells next.
     pub(super) fn wait_for_matches(&self) {
         if let Some(worker) = &self.filtered.worker {

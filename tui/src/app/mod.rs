@@ -25,6 +25,7 @@ mod mouse;
 pub mod place;
 mod playback;
 pub mod press;
+mod progress;
 mod queries;
 mod range;
 mod save;
@@ -59,6 +60,7 @@ use keys::{Keymap, Meaning};
 pub use line::Line;
 pub use list::List;
 pub use playback::Playback;
+pub use progress::{Task, UnderWay};
 pub use range::SelectedRange;
 use table::What;
 pub use timeline::Zoom;
@@ -177,6 +179,7 @@ pub struct App {
     file: Option<PathBuf>,
     /// What is done once, on another thread.
     job: Option<Job>,
+    progress: progress::Progress,
 }
 
 impl App {
@@ -219,6 +222,7 @@ impl App {
             saved: None,
             file: None,
             job: None,
+            progress: progress::Progress::default(),
             settings,
             known: 0,
             reader,
@@ -260,8 +264,15 @@ impl App {
         if let Some(error) = failure {
             self.complain(&error);
         }
-        let found = self.take_matches() | self.take_analysis() | self.take_strip() | self.take_lines() | self.take_job();
-        let changed = found || self.known != before || self.reader.is_finished() != was_finished;
+        let found = self.take_matches()
+            | self.take_analysis()
+            | self.take_strip()
+            | self.take_lines()
+            | self.take_job()
+            | self.take_listed();
+        let changed = self.look_at_progress() | found
+            || self.known != before
+            || self.reader.is_finished() != was_finished;
         if changed {
             self.refresh();
         }
@@ -278,6 +289,7 @@ impl App {
                 self.wait_for_strip();
                 self.wait_for_lines();
                 self.wait_for_job();
+                self.wait_for_listed();
             } else if !tick.behind {
                 break;
             }
@@ -291,6 +303,7 @@ impl App {
             || self.is_analysing()
             || self.is_refining()
             || self.is_finding_lines()
+            || self.is_listing()
             || self.job.is_some()
     }
 

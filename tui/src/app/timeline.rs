@@ -216,6 +216,18 @@ impl App {
         self.timeline.worker.as_ref().is_some_and(Strips::is_busy)
     }
 
+    /// How far that is; it is short in each place.
+    pub(super) fn refining(&self) -> Option<u64> {
+        self.timeline.worker.as_ref().and_then(Strips::reached)
+    }
+
+    /// Breaks it off: the counts stay.
+    pub(super) fn stop_timeline(&mut self) {
+        if let Some(worker) = &mut self.timeline.worker {
+            worker.cancel();
+        }
+    }
+
     /// Waits for what is read.
     pub(super) fn wait_for_strip(&self) {
         if let Some(worker) = &self.timeline.worker {

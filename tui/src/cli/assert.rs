@@ -10,6 +10,7 @@ use trace_format::{Reader, assertion};
 
 use super::failure::{Code, Failure};
 use super::output;
+use super::progress::Bar;
 
 /// What is claimed of which trace.
 #[derive(Args, Debug)]
@@ -28,7 +29,9 @@ pub struct Assert {
 /// Says which assertions hold.
 pub(super) fn assert(arguments: &Assert) -> Result<Code, Failure> {
     let mut reader = Reader::open(&arguments.file)?;
+    let bar = Bar::of_events("checking", &mut [&mut reader]);
     let verdicts = check(&mut reader, &arguments.assertions)?;
+    drop(bar);
     let mut out = output::out();
     let claims = || arguments.assertions.iter().zip(&verdicts);
     let all_hold = verdicts.iter().all(|verdict| verdict.holds);

@@ -8,6 +8,7 @@ use trace_format::{Reader, Repaired, Verification, repair, verify};
 
 use super::failure::{Code, Failure};
 use super::output;
+use super::progress::Bar;
 use crate::new_file::NewFile;
 
 /// `check`.
@@ -30,7 +31,9 @@ pub(super) fn check(arguments: &Check) -> Result<Code, Failure> {
     let mut out = output::out();
     let code = match &arguments.repair {
         None => {
+            let bar = Bar::of_events("checking", &mut [&mut reader]);
             let found = verify(&mut reader)?;
+            drop(bar);
             write_found(&mut out, &found)?;
             if found.is_sound() { Code::Done } else { Code::Trace }
         }

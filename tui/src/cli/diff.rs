@@ -9,6 +9,7 @@ use trace_format::{Reader, diff::Diff as Difference};
 
 use super::failure::{Code, Failure};
 use super::output;
+use super::progress::Bar;
 use super::selection::SelectionOptions;
 
 /// What to compare.
@@ -56,9 +57,11 @@ pub(super) fn diff(arguments: &Diff) -> Result<Code, Failure> {
         threshold: arguments.threshold / 100.0,
         rates: arguments.rates,
     };
+    let bar = Bar::of_events("comparing", &mut [&mut a, &mut b]);
     let found = Difference::of(&mut a, &mut b, &options)?;
     let judge = |condition: &Condition| condition.judge(&found, &mut a, &mut b, &selection);
     let judgement = arguments.fail_if.as_ref().map(judge).transpose()?;
+    drop(bar);
     let mut out = output::out();
     if arguments.json {
         let mut json = serde_json::to_value(&found).map_err(io::Error::from)?;

@@ -12,6 +12,7 @@ use trace_format::filter::{Field, Filter};
 use super::events::known_field;
 use super::failure::{Code, Failure};
 use super::output;
+use super::progress::Bar;
 use super::selection::selection;
 use crate::export::{self, Format};
 use crate::new_file::NewFile;
@@ -59,6 +60,7 @@ pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
     let mut reader = Reader::open(file)?;
     let selection = selection(filter.as_ref(), *from, *until);
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    let bar = Bar::of_events("exporting", &mut [&mut reader]);
     let mut write = |out: &mut (dyn Write + Send)| -> Result<u64, Failure> {
         Ok(export::write(&mut reader, *to, &selection, fields.as_deref(), &name, out)?)
     };
@@ -71,6 +73,7 @@ pub(super) fn export(arguments: &Export) -> Result<Code, Failure> {
             let events = write(&mut new)?;
             let new = new.into_inner().map_err(|error| Failure::from(error.into_error()))?;
             new.keep()?;
+            drop(bar);
             let events = text::count(events);
             output::progress(&format_args!("{events} events written to {}", path.display()))?;
         }

@@ -11,6 +11,7 @@ use trace_format::import::{self, Imported, Source, import};
 
 use super::failure::{Code, Failure};
 use super::output;
+use super::progress::Bar;
 use crate::new_file::NewFile;
 
 /// `import`.
@@ -39,14 +40,16 @@ pub enum Format {
 /// `vmscope import`.
 pub(super) fn import_recording(arguments: &Import) -> Result<Code, Failure> {
     let is_stdin = arguments.file == Path::new("-");
-    let (input, name): (Box<dyn BufRead>, String) = if is_stdin {
-        (Box::new(io::stdin().lock()), "standard input".to_owned())
+    let (bar, input, name): (Bar, Box<dyn BufRead>, String) = if is_stdin {
+        (Bar::default(), Box::new(io::stdin().lock()), "standard input".to_owned())
     } else {
         let file = File::open(&arguments.file)
             .with_context(|| format!("cannot open {}", arguments.file.display()))
             .map_err(|error| Failure { code: Code::Usage, error })?;
         let name = arguments.file.file_name().unwrap_or(arguments.file.as_os_str());
-        (Box::new(BufReader::with_capacity(1 << 18, file)), name.to_string_lossy().into_owned())
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let (bar, file) = Bar::of_bytes("importing", length, file);
+        (bar, Box::new(BufReader::with_capacity(1 << 18, file)), name.to_string_lossy().into_owned())
     };
     let source = Source {
         format: arguments.format.map(|format| match format {
@@ -63,6 +66,7 @@ pub(super) fn import_recording(arguments: &Import) -> Result<Code, Failure> {
         import::ImportError::Trace(error) => Failure::from(error),
         error @ import::ImportError::Read { .. } => Failure::new(Code::Failed, error),
     })?;
+    drop(bar);
     if found.events == 0 {
         write_found(&mut io::stderr(), &found)?;
         let error = anyhow::anyhow!(

@@ -16,6 +16,7 @@ mod import;
 mod look;
 mod options;
 mod output;
+mod progress;
 mod replay;
 mod report;
 mod run;

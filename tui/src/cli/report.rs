@@ -11,6 +11,7 @@ use trace_format::filter::{Field, field};
 use trace_format::{Reader, Report as Whole};
 
 use super::failure::{Code, Failure};
+use super::progress::Bar;
 use super::selection::SelectionOptions;
 use super::{events, output};
 
@@ -66,7 +67,9 @@ pub(super) fn report(arguments: &Report) -> Result<Code, Failure> {
         Some(field) => write_groups(&mut reader, field, window_ns, arguments)?,
         None => {
             let plan = Plan { selection: arguments.selection.selection(), top: arguments.top, window_ns };
+            let bar = Bar::of_events("counting", &mut [&mut reader]);
             let report = Whole::of_plan(&mut reader, &plan)?;
+            drop(bar);
             if window_ns.is_some() && report.details.windows.is_none() {
                 return Err(too_many_windows("take longer ones"));
             }
@@ -106,6 +109,7 @@ fn write_groups(
     arguments: &Report,
 ) -> Result<(), Failure> {
     let selection = arguments.selection.selection();
+    let bar = Bar::of_events("counting", &mut [&mut *reader]);
     let groups = grouped(reader, &selection, Groups::new(field))?;
     let mut rows = groups.largest(arguments.top);
     let time_line = match window_ns {
@@ -115,6 +119,7 @@ fn write_groups(
                 .ok_or_else(|| too_many_windows("take longer ones, or fewer groups with --top"))?,
         ),
     };
+    drop(bar);
     let mut out = output::out();
     if arguments.json {
         let mut report = json!({

@@ -7,6 +7,7 @@ use trace_format::{Reader, slice};
 
 use super::failure::{Code, Failure};
 use super::output;
+use super::progress::Bar;
 use super::selection::SelectionOptions;
 use crate::new_file::NewFile;
 
@@ -29,8 +30,10 @@ pub(super) fn cut(arguments: &Slice) -> Result<Code, Failure> {
     let mut reader = Reader::open(file)?;
     let source = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let mut new = NewFile::create(output, Some(file))?;
+    let bar = Bar::of_events("slicing", &mut [&mut reader]);
     let (sliced, _) = slice(&mut reader, &selection.selection(), &source, &mut new)?;
     new.keep()?;
+    drop(bar);
     output::progress(&format_args!("{}: {} of {} events", output.display(), sliced.kept, reader.len()))?;
     output::warn_of_damage(&reader)
 }

@@ -31,6 +31,9 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         };
         match event {
             Some(event) => line(app, event, mark, selected).render(row, buffer),
+            None if window.is_missing(*number) => {
+                Line::styled(format!("{mark}…"), theme.dim()).render(row, buffer);
+            }
             None => Line::styled(" an event that cannot be read", theme.bad()).render(row, buffer),
         }
         if selected {

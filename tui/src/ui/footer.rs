@@ -5,13 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
-use super::{console, text};
+use super::{console, progress, text};
 use crate::app::keys::scopes;
 use crate::app::table::TABLE;
 use crate::app::{App, Mode};
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme();
+    let area = progress::draw(app, area, buffer);
     if let Some(message) = app.message() {
         buffer.set_style(area, ratatui::style::Style::reset());
         let style = if message.error { theme.bad() } else { theme.warning() };

@@ -15,6 +15,7 @@ mod ipis;
 mod lanes;
 mod line;
 mod overview;
+mod progress;
 mod screen;
 mod stalls;
 mod statistics;
@@ -161,7 +162,11 @@ fn border(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) -> Rect {
 
 /// Where there is nothing to draw (yet).
 fn nothing(app: &App, what: &str, area: Rect, buffer: &mut Buffer) {
-    let why = if app.report().is_none() { "counting" } else { what };
+    let why = match app.report() {
+        Some(_) => what,
+        None if app.is_not_analysed() => "not counted; the view's number has it counted once more",
+        None => "counting",
+    };
     Line::styled(format!(" {why}"), app.theme().dim()).render(area, buffer);
 }
 

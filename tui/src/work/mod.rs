@@ -2,20 +2,22 @@
 //! more. So input never waits behind it.
 
 mod analysis;
-mod lines;
 mod job;
+mod lines;
+mod listed;
 mod matches;
 mod strips;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use trace_format::{Error, Reader};
 
 pub use analysis::{Analysis, Analyst, Range};
-pub use lines::Lines;
 pub use job::{Ended, Job, Watch};
+pub use lines::Lines;
+pub use listed::{Found, Listing};
 pub use matches::{Matches, Searched};
 pub use strips::{Part, Strips};
 
@@ -35,6 +37,8 @@ struct Shared<Q, A> {
     changed: Condvar,
     /// Breaks off what the thread reads. Set and cleared under the lock, so that it always means the newest question.
     interrupt: Arc<AtomicBool>,
+    /// The event up to which the thread has come.
+    reached: Arc<AtomicU64>,
 }
 
 struct State<Q, A> {
@@ -102,8 +106,10 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
     ) -> Result<Self, Error> {
         let interrupt = Arc::new(AtomicBool::new(false));
         reader.interrupt_by(Arc::clone(&interrupt));
+        let reached = Arc::new(AtomicU64::new(0));
+        reader.tell_in(Arc::clone(&reached));
         let state = Mutex::new(State { question: None, answer: None, closed: false });
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), interrupt });
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), interrupt, reached });
         let worker = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -129,6 +135,7 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
         let mut state = self.shared.lock();
         state.question = Some((self.asked, question));
         state.answer = None;
+        self.shared.reached.store(0, Ordering::Relaxed);
         self.shared.interrupt.store(true, Ordering::Relaxed);
         drop(state);
         self.shared.changed.notify_all();
@@ -147,6 +154,12 @@ impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
     #[must_use]
     pub const fn is_busy(&self) -> bool {
         !self.done
+    }
+
+    /// While an answer is to come: the number of the event up to which the trace has been read for it.
+    #[must_use]
+    pub fn reached(&self) -> Option<u64> {
+        self.is_busy().then(|| self.shared.reached.load(Ordering::Relaxed))
     }
 
     /// The newest answer to the last question, if it has not been taken yet.

@@ -72,6 +72,12 @@ fn a_guest_is_controlled_from_the_keyboard() {
     assert!(screen.contains(">* "), "it is marked where the vCPU is, at a breakpoint:\n{screen}");
     terminal.press("s");
     terminal.wait("what has changed", |screen| screen.contains("*rip"));
+    terminal.press("6");
+    terminal.wait("its memory", |screen| {
+        screen.contains("the guest's tables") && screen.contains(", now ") && screen.contains("rw")
+    });
+    terminal.press("alapic_eoi\r");
+    terminal.wait("the bytes of its code", |screen| screen.contains(" lapic_eoi, now "));
     terminal.press("2");
     terminal.press("S");
     terminal.wait("a step", |screen| screen.contains("stepped") && !screen.contains(", lapic_eoi+0x0"));

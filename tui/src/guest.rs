@@ -5,6 +5,8 @@ use std::path::Path;
 use trace_format::Filter;
 use trace_format::event::{Actor, Registers, StopReason};
 
+use crate::model::space::Stretch;
+
 /// What a guest that can be controlled is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Machine {
@@ -68,6 +70,17 @@ pub struct VcpuNow {
     pub next: u64,
     /// How wide the code is that it executes, in bits.
     pub code_bits: u32,
+}
+
+/// What an address space of a guest maps now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// gpa of its top table.
+    pub table: u64,
+    /// What is mapped, in the order of addresses.
+    pub stretches: Vec<Stretch>,
+    /// There is more than was listed.
+    pub more: bool,
 }
 
 /// A running guest. Every act is the user's; errors are for the user to read.
@@ -146,6 +159,15 @@ pub trait Guest {
     /// Reads guest virtual memory through a vCPU's page tables, up to the first page that is not mapped; how many bytes
     /// that were.
     fn read(&self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> usize;
+
+    /// Reads the guest's physical memory from `gpa` on, up to the first page that is none. How many bytes were read.
+    fn read_physical(&self, gpa: u64, buffer: &mut [u8]) -> usize;
+
+    /// What a vCPU's page tables map, or those that begin at the top table `table`, gpa.
+    ///
+    /// # Errors
+    /// If the vCPU does not tell.
+    fn space(&self, vcpu: u8, table: Option<u64>) -> anyhow::Result<Space>;
 
     /// The file that it is recorded into, with everything that was recorded until now.
     fn trace(&self) -> Option<&Path>;

@@ -193,7 +193,14 @@ impl Session<'_> {
                 true
             }
         };
-        stopped | code | self.app.set_breakpoints(guest.breakpoints())
+        let memory = match self.app.look_at_memory_of(guest) {
+            Ok(memory) => memory,
+            Err(error) => {
+                self.app.complain(error.as_ref());
+                true
+            }
+        };
+        stopped | code | memory | self.app.set_breakpoints(guest.breakpoints())
     }
 
     fn tell_of_breakpoint(&mut self, gva: u64, toggled: Toggled) {

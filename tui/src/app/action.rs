@@ -7,6 +7,8 @@ use trace_format::Filter;
 use super::copy::Copied;
 use super::export::Target;
 use super::location::Location;
+use super::memory::flags::Flags;
+use super::memory::place::MemoryPlace;
 use super::place::Place;
 use super::view::View;
 use crate::guest::Key;
@@ -90,6 +92,14 @@ pub enum Action {
     SelectRange,
     /// Select the range between the marks around the cursor.
     SelectBetweenMarks,
+    /// Shows the bytes at a place of the guest's memory.
+    ShowMemory(MemoryPlace),
+    /// Lists only ranges of the address space that have these flags.
+    SpaceFlags(Flags),
+    /// Lists what has changed in the address space, or what is.
+    SwitchChanges,
+    /// The next address space.
+    NextSpace,
     /// Marks the selected event, with a note.
     Mark(String),
     /// Takes its mark away.

@@ -74,7 +74,7 @@ impl App {
     /// Whether there is to be another one, for the view that is shown.
     fn wants_analysis(&self) -> bool {
         let needed = match self.focus.view() {
-            View::Overview | View::Statistics | View::Traps | View::Ipis => true,
+            View::Overview | View::Statistics | View::Traps | View::Memory | View::Ipis => true,
             // Of a guest that runs the conversations in view are enough.
             View::Timeline => self.reader.is_finished() && self.known == self.reader.len(),
             View::Events | View::Console | View::Code => false,

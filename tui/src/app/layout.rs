@@ -161,6 +161,12 @@ fn arrange(wanted: Wanted, body: Rect) -> Vec<(Pane, Rect)> {
             let [origins, handling] = share_row(below, 55);
             vec![(Pane::Vectors, above), (Pane::Origins, origins), (Pane::Handling, handling)]
         }
+        View::Memory => {
+            let [above, below] = share_column(body, 52);
+            let [walk, pages] = share_row(above, 46);
+            let [space, memory] = share_row(below, 50);
+            vec![(Pane::Walk, walk), (Pane::Pages, pages), (Pane::Space, space), (Pane::Memory, memory)]
+        }
         View::Ipis => {
             let [above, below] = share_column(body, 54);
             let [shootdowns, targets] = share_row(above, 56);

@@ -83,6 +83,13 @@ impl App {
             .filter(|(name, _)| name.contains(text));
         let set = set
             .map(|(name, gva)| candidate(name, format!("{gva:#x}: takes this breakpoint away"), text.len()));
+        set.chain(self.complete_symbol(text)).collect()
+    }
+
+    /// Symbols whose names have `text` in them, those that begin with it first.
+    pub(super) fn complete_symbol(&self, text: &str) -> Vec<Candidate> {
+        let candidate =
+            |text: String, about: String, length: usize| Candidate { text, about, replaces: 0..length };
         let mut found = Vec::new();
         let mut others = Vec::new();
         for (address, _, name) in self.header().symbols.placed() {
@@ -97,7 +104,7 @@ impl App {
         }
         found.extend(others);
         found.truncate(MOST);
-        set.chain(found).collect()
+        found
     }
 }
 

@@ -4,6 +4,7 @@
 mod act;
 pub mod action;
 mod analysis;
+mod bytes;
 pub mod code;
 mod console;
 mod control;
@@ -20,6 +21,7 @@ mod line;
 mod list;
 pub mod location;
 mod marks;
+pub mod memory;
 mod motion;
 mod mouse;
 pub mod place;
@@ -171,6 +173,7 @@ pub struct App {
     zoom: Zoom,
     timeline: timeline::Timeline,
     code: code::Code,
+    memory: memory::Memory,
     detail_scroll: u16,
     run_scroll: u16,
     console: console::View,
@@ -216,6 +219,7 @@ impl App {
             zoom: Zoom::Fit,
             timeline: timeline::Timeline::default(),
             code: code::Code::default(),
+            memory: memory::Memory::default(),
             detail_scroll: 0,
             run_scroll: 0,
             console: console::View::default(),
@@ -386,6 +390,7 @@ impl App {
         self.scroll_ipis();
         self.scroll_histograms();
         self.load_code();
+        self.load_memory();
         self.load_window(panes.rows(Pane::Events));
         self.load_strip(panes.timeline_columns());
         if let Some(area) = panes.inside(Pane::Console) {

@@ -39,6 +39,11 @@ impl App {
                 self.move_in_histogram(pane, motion, page);
             }
             pane @ (Pane::Vectors | Pane::Origins) => self.move_in_traps(pane, motion, page),
+            Pane::Walk => {
+                let lines = crate::ui::walk_height(self);
+                self.memory.walk_scroll = scrolled(self.memory.walk_scroll, motion, lines, page);
+            }
+            pane @ (Pane::Pages | Pane::Space | Pane::Memory) => self.move_in_memory(pane, motion, page),
             pane @ (Pane::Shootdowns | Pane::Targets | Pane::Matrix) => {
                 self.move_in_ipis(pane, motion, page);
             }

@@ -133,6 +133,7 @@ impl App {
             Pane::Detail => self.detail_scroll,
             Pane::Run => self.run_scroll,
             Pane::Registers => self.code.registers_scroll,
+            Pane::Walk => self.memory.walk_scroll,
             _ => 0,
         }
     }

@@ -14,6 +14,8 @@ use super::action::{Action, Motion, Wanted};
 use super::copy::Copied;
 use super::export::Target;
 use super::location::Location;
+use super::memory::flags::Flags;
+use super::memory::place::MemoryPlace;
 use super::place::Place;
 use super::press::Press::{self, Ctrl, Key, Twice};
 use super::view::{Pane, View};
@@ -200,6 +202,22 @@ const SAVE_COPY: Argument = Argument {
     complete: |_, _, _| Vec::new(),
 };
 
+const MEMORY_AT: Argument = Argument {
+    placeholder: "PLACE",
+    label: "memory at",
+    initial: |_| Ok(String::new()),
+    parse: |text| MemoryPlace::parse(text).map(Action::ShowMemory),
+    complete: |app, text, _| app.complete_memory_place(text),
+};
+
+const FLAGS: Argument = Argument {
+    placeholder: "FLAGS",
+    label: "ranges with",
+    initial: |app| Ok(app.space_flags().to_string()),
+    parse: |text| Flags::parse(text).map(Action::SpaceFlags),
+    complete: |_, text, _| Flags::complete(text),
+};
+
 fn wanted(text: &str) -> Result<Wanted, String> {
     Filter::parse(text.trim()).map(Wanted).map_err(|error| error.to_string())
 }
@@ -222,6 +240,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "events", &[char('3')], Action::Show(View::Events), "", "view: the events, one a line"),
     entry(Panes, "statistics", &[char('4')], Action::Show(View::Statistics), "", "view: exits, traps and IPIs with percentiles and histograms"),
     entry(Panes, "traps", &[char('5')], Action::Show(View::Traps), "", "view: which code traps, into which handler, for how long"),
+    entry(Panes, "memory", &[char('6')], Action::Show(View::Memory), "", "view: the selected walk, the pages that fault most, what address spaces map, bytes"),
     entry(Panes, "ipis", &[char('7')], Action::Show(View::Ipis), "", "view: shootdowns and other IPIs, the slowest first, target by target"),
     entry(Panes, "console", &[char('8')], Action::Show(View::Console), "", "view: what the guest writes"),
     entry(Panes, "code", &[char('9')], Action::Show(View::Code), "", "view: the instructions around the selected event, its vCPU's registers, breakpoints"),
@@ -254,7 +273,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "last", &[char('G'), Key(KeyCode::End)], Action::Move(Motion::Last), "", "to the end, and follow it"),
     ask("filter", &[char('/')], FILTER, "filter", "show only events that match; 'vmscope help filter' has the language"),
     ask("goto", &[char('#')], GOTO, "", "go to an event by its number, to a time, or so far on or back"),
-    entry(Panes, "select-range", &[char('x')], Action::SelectRange, "", "begin a range of time at the cursor, end it, take it back; views 1, 4, 5, 7 are of it"),
+    entry(Panes, "select-range", &[char('x')], Action::SelectRange, "", "begin a range of time at the cursor, end it, take it back; views 1, 4 to 7 are of it"),
     ask("mark", &[char('m')], MARK, "", "mark the event with a note, kept in a file beside the trace"),
     entry(Panes, "unmark", &[char('M')], Action::Unmark, "", "take the event's mark away"),
     ask("goto-mark", &[char('\'')], GOTO_MARK, "", "go to a mark; Tab lists them"),
@@ -277,6 +296,10 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "right", &[Key(KeyCode::Right), char('l')], Action::PanRight, "", "timeline: to later times; text screen: right"),
     entry(Scope::Pane(Pane::Statistics), "sort", &[char('o')], Action::Sort, "order", "statistics: sort by the next column"),
     entry(Scope::Pane(Pane::Statistics), "times", &[char('t')], Action::SwitchTimes, "guest time", "statistics: of exits the time in the guest before them, or of their handling"),
+    ask("memory-at", &[char('a')], MEMORY_AT, "", "view 6: the bytes at an address, a symbol or where a register points; 'gpa 0x1000' is physical"),
+    ask("flags", &[char('f')], FLAGS, "", "view 6: list only ranges with these flags: w+x, u !g, large; nothing lists all"),
+    entry(Scope::Pane(Pane::Space), "changes", &[char('d')], Action::SwitchChanges, "changes", "address space: what has changed since the range began, or the guest stopped before"),
+    entry(Scope::Pane(Pane::Space), "next-space", &[char('c')], Action::NextSpace, "next cr3", "address space: that of the next cr3"),
     entry(Scope::Pane(Pane::Console), "type", &[char('i')], Action::Type, "type", "console: type to the guest").live(),
     entry(Typing, "stop-typing", &[Ctrl(']'), Twice(KeyCode::Esc)], Action::StopTyping, "stop typing", "stop typing to the guest"),
     entry(Scope::Pane(Pane::Console), "display", &[char('v')], Action::SwitchDisplay, "display", "console: serial terminal or text screen"),

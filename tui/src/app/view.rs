@@ -9,6 +9,7 @@ pub enum View {
     Events,
     Statistics,
     Traps,
+    Memory,
     Ipis,
     Console,
     Code,
@@ -16,12 +17,13 @@ pub enum View {
 
 impl View {
     /// In the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Overview,
         Self::Timeline,
         Self::Events,
         Self::Statistics,
         Self::Traps,
+        Self::Memory,
         Self::Ipis,
         Self::Console,
         Self::Code,
@@ -36,6 +38,7 @@ impl View {
             Self::Events => 3,
             Self::Statistics => 4,
             Self::Traps => 5,
+            Self::Memory => 6,
             Self::Ipis => 7,
             Self::Console => 8,
             Self::Code => 9,
@@ -51,6 +54,7 @@ impl View {
             Self::Events => "events",
             Self::Statistics => "statistics",
             Self::Traps => "traps",
+            Self::Memory => "memory",
             Self::Ipis => "ipis",
             Self::Console => "console",
             Self::Code => "code",
@@ -66,6 +70,7 @@ impl View {
             Self::Overview => &[Pane::Rates, Pane::Shares, Pane::Vcpus, Pane::Run],
             Self::Statistics => &[Pane::Statistics, Pane::Times],
             Self::Traps => &[Pane::Vectors, Pane::Origins, Pane::Handling],
+            Self::Memory => &[Pane::Walk, Pane::Pages, Pane::Space, Pane::Memory],
             Self::Ipis => &[Pane::Shootdowns, Pane::Targets, Pane::Latency, Pane::Matrix],
             Self::Console => &[Pane::Console],
             Self::Code => &[Pane::Code, Pane::Registers],
@@ -95,6 +100,14 @@ pub enum Pane {
     Origins,
     /// How long the selected vector's handler took.
     Handling,
+    /// The levels of the selected walk.
+    Walk,
+    /// Those that fault most.
+    Pages,
+    /// What an address space maps.
+    Space,
+    /// Bytes.
+    Memory,
     /// Conversations by IPIs, the slowest first.
     Shootdowns,
     /// Those that the selected one was for.
@@ -112,7 +125,7 @@ pub enum Pane {
 
 impl Pane {
     /// Every pane.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Rates,
         Self::Shares,
         Self::Vcpus,
@@ -125,6 +138,10 @@ impl Pane {
         Self::Vectors,
         Self::Origins,
         Self::Handling,
+        Self::Walk,
+        Self::Pages,
+        Self::Space,
+        Self::Memory,
         Self::Shootdowns,
         Self::Targets,
         Self::Latency,
@@ -150,6 +167,10 @@ impl Pane {
             Self::Vectors => "traps",
             Self::Origins => "origins",
             Self::Handling => "handling",
+            Self::Walk => "walk",
+            Self::Pages => "faulting pages",
+            Self::Space => "address space",
+            Self::Memory => "memory",
             Self::Shootdowns => "shootdowns",
             Self::Targets => "targets",
             Self::Latency => "latency",

@@ -16,7 +16,8 @@ use super::motion::Motions;
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Cpu, Failure, GuestOptions, Irqchip, OnFull, Registers};
 use crate::gdb::{Listener, Server};
-use crate::guest::{Guest, Key, Machine, Toggled, VcpuNow};
+use crate::guest::{Guest, Key, Machine, Space, Toggled, VcpuNow};
+use crate::model::space::{Rights, Stretch};
 
 /// A running guest.
 #[derive(Debug)]
@@ -144,6 +145,43 @@ impl Guest for Live {
 
     fn read(&self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> usize {
         self.control.read_virtual_up_to(vcpu, gva, buffer).unwrap_or(0)
+    }
+
+    fn read_physical(&self, gpa: u64, buffer: &mut [u8]) -> usize {
+        /// Memory begins and ends at pages.
+        const PAGE: u64 = 4096;
+        let mut done = 0;
+        while done < buffer.len() {
+            let Some(at) = gpa.checked_add(done as u64) else { break };
+            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
+            let end = buffer.len().min(done + page);
+            if self.control.read_memory(at, &mut buffer[done..end]).is_err() {
+                break;
+            }
+            done = end;
+        }
+        done
+    }
+
+    fn space(&self, vcpu: u8, table: Option<u64>) -> anyhow::Result<Space> {
+        let found = self.control.space(vcpu, table)?;
+        let stretch = |found: &vmm_lite::walk::Stretch| Stretch {
+            gva: found.gva,
+            last: found.gva.saturating_add(found.length - 1),
+            gpa: found.gpa,
+            page_size: found.page_size,
+            rights: Rights {
+                write: found.permissions.write,
+                execute: found.permissions.execute,
+                user: found.permissions.user,
+                global: found.permissions.global,
+            },
+        };
+        Ok(Space {
+            table: table.unwrap_or(found.table),
+            stretches: found.stretches.iter().map(stretch).collect(),
+            more: found.more,
+        })
     }
 
     fn trace(&self) -> Option<&Path> {

@@ -8,7 +8,7 @@ use trace_format::Filter;
 use super::{Diagnosis, Ended, GuestInfo, Request};
 use crate::cli::{Code, Failure};
 use crate::gdb::{Listener, Server};
-use crate::guest::{Guest, Key, Machine, Toggled, VcpuNow};
+use crate::guest::{Guest, Key, Machine, Space, Toggled, VcpuNow};
 
 /// There is none.
 #[derive(Debug)]
@@ -99,6 +99,14 @@ impl Guest for Live {
     }
 
     fn read(&self, _: u8, _: u64, _: &mut [u8]) -> usize {
+        match self.0 {}
+    }
+
+    fn read_physical(&self, _: u64, _: &mut [u8]) -> usize {
+        match self.0 {}
+    }
+
+    fn space(&self, _: u8, _: Option<u64>) -> anyhow::Result<Space> {
         match self.0 {}
     }
 

@@ -12,6 +12,7 @@ pub mod rip;
 pub mod screen;
 pub mod search;
 pub mod sources;
+pub mod space;
 pub mod statistics;
 pub mod strip;
 pub mod summary;

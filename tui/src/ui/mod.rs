@@ -14,6 +14,7 @@ mod histogram;
 mod ipis;
 mod lanes;
 mod line;
+mod memory;
 mod overview;
 mod progress;
 mod screen;
@@ -38,6 +39,7 @@ use crate::app::layout::{Panes, SMALLEST};
 use crate::app::{App, Mode, Pane};
 pub(crate) use code::height as registers_height;
 pub(crate) use detail::vector;
+pub(crate) use memory::walk_height;
 pub(crate) use overview::run_height;
 pub(crate) use tabs::tab_at;
 
@@ -116,6 +118,10 @@ fn pane(app: &App, panes: &Panes, pane: Pane, area: Rect, buffer: &mut Buffer) {
         Pane::Times | Pane::Handling | Pane::Latency => histogram::draw(app, pane, inner, buffer),
         Pane::Vectors => traps::vectors(app, inner, buffer),
         Pane::Origins => traps::origins(app, inner, buffer),
+        Pane::Walk => lines(memory::walk_lines(app), app.scroll(pane), inner, buffer),
+        Pane::Pages => memory::pages(app, inner, buffer),
+        Pane::Space => memory::space(app, inner, buffer),
+        Pane::Memory => memory::hex(app, inner, buffer),
         Pane::Shootdowns => ipis::shootdowns(app, inner, buffer),
         Pane::Targets => ipis::targets(app, inner, buffer),
         Pane::Matrix => ipis::matrix(app, inner, buffer),
@@ -141,6 +147,8 @@ fn border(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) -> Rect {
         Pane::Timeline => block.title_bottom(timeline::legend(app)),
         Pane::Events => block.title_top(events::filter(app)).title_bottom(events::position(app)),
         Pane::Console => block.title_bottom(console::displays(app)).title_bottom(console::position(app)),
+        Pane::Space => block.title_top(memory::which_space(app)).title_bottom(memory::space_source(app)),
+        Pane::Memory => block.title_bottom(memory::hex_place(app)),
         Pane::Shootdowns => block.title_bottom(ipis::totals(app)),
         Pane::Statistics => block.title_bottom(statistics::times(app)),
         Pane::Times | Pane::Handling | Pane::Latency => block.title_bottom(histogram::about(app, pane)),
@@ -153,6 +161,8 @@ fn border(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) -> Rect {
         | Pane::Run
         | Pane::Detail
         | Pane::Origins
+        | Pane::Walk
+        | Pane::Pages
         | Pane::Targets
         | Pane::Matrix => block,
     };

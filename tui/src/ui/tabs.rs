@@ -25,17 +25,17 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// Each view's tab. Where not all names fit, only that of the view that is shown is there.
+/// Each view's tab. Where not all names fit, not even close together, only that of the view that is shown is there.
 fn tabs(app: &App, width: u16) -> Vec<(View, String)> {
-    let text = |view: View, named: bool| match named {
-        true => format!(" {} {} ", view.number(), view.name()),
-        false => format!(" {} ", view.number()),
+    let wide = |view: View| format!(" {} {} ", view.number(), view.name());
+    let close = |view: View| format!("{} {}", view.number(), view.name());
+    let short =
+        |view: View| if view == app.view_shown() { wide(view) } else { format!(" {} ", view.number()) };
+    let all = |text: &dyn Fn(View) -> String| View::ALL.map(|view| (view, text(view))).to_vec();
+    let fits = |tabs: &[(View, String)]| {
+        tabs.iter().map(|(_, text)| text.len() + 1).sum::<usize>() <= usize::from(width)
     };
-    let full: Vec<(View, String)> = View::ALL.into_iter().map(|view| (view, text(view, true))).collect();
-    if full.iter().map(|(_, text)| text.len() + 1).sum::<usize>() <= usize::from(width) {
-        return full;
-    }
-    View::ALL.into_iter().map(|view| (view, text(view, view == app.view_shown()))).collect()
+    [all(&wide), all(&close)].into_iter().find(|tabs| fits(tabs)).unwrap_or_else(|| all(&short))
 }
 
 /// The view whose tab is at column `x`.

@@ -1,14 +1,17 @@
 //! What a trace, or a part of it, amounts to.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use trace_format::analysis::Plan;
+use trace_format::event::Payload;
 use trace_format::filter::Selection;
-use trace_format::{Error, Reader, Report};
+use trace_format::{Error, Event, Kind, Reader, Report};
 
 use super::{Progress, Worker};
 use crate::model::flow::Flows;
 use crate::model::histogram::Histograms;
+use crate::model::space::Spaces;
 
 /// The most rows of each table: more than somebody looks through.
 const TOP: usize = 1000;
@@ -40,6 +43,8 @@ pub struct Analysis {
     pub histograms: Histograms,
     /// Which code trapped where.
     pub flows: Flows,
+    /// What address spaces had mapped, as far as walks tell.
+    pub spaces: Spaces,
 }
 
 /// A thread that analyses.
@@ -56,11 +61,37 @@ impl Analyst {
             let plan = Plan { selection, top: TOP, window_ns: None };
             let mut histograms = Histograms::default();
             let mut flows = Flows::default();
+            let mut spaces = spaces_before(reader, range.from)?;
             let report = Report::of_plan_and(reader, &plan, |subject| {
                 histograms.add(subject.event);
                 flows.add(subject);
+                if let Payload::Walk(walk) = &subject.event.payload {
+                    spaces.add(walk);
+                }
             })?;
-            Ok(Arc::new(Analysis { range, events: reader.len(), report, histograms, flows }))
+            Ok(Arc::new(Analysis { range, events: reader.len(), report, histograms, flows, spaces }))
         })
     }
+}
+
+/// What walks before `from`, ns, tell: they are all that is read.
+fn spaces_before(reader: &mut Reader, from: u64) -> Result<Spaces, Error> {
+    let mut spaces = Spaces::default();
+    let end = if from == 0 { 0 } else { reader.seek_time(from)? };
+    let walks = |block: &trace_format::Summary| block.has_kind(Kind::Walk);
+    let before = |number, event: &Event| {
+        if number >= end {
+            return ControlFlow::Break(());
+        }
+        if let Payload::Walk(walk) = &event.payload {
+            spaces.add(walk);
+        }
+        ControlFlow::Continue(())
+    };
+    if end > 0 {
+        // Where it ended makes no difference.
+        let _ = reader.go_through(0, walks, before)?;
+    }
+    spaces.begin_range();
+    Ok(spaces)
 }

@@ -10,7 +10,7 @@ use trace_format::header::{ImageFacts, Stretch, Symbol};
 use trace_format::{Event, Filter, Header, Reader, Writer};
 use vmscope::app::action::Command;
 use vmscope::app::{App, Pane, Settings, View};
-use vmscope::guest::{Guest, Key, Machine, Toggled, VcpuNow};
+use vmscope::guest::{Guest, Key, Machine, Space, Toggled, VcpuNow};
 
 use crate::snapshot;
 
@@ -148,6 +148,14 @@ impl Guest for Paused {
     fn read(&self, _: u8, gva: u64, buffer: &mut [u8]) -> usize {
         let bytes = (0..).zip(CODE).filter(|(n, _)| START + n >= gva).map(|(_, byte)| byte);
         if gva < START { 0 } else { buffer.iter_mut().zip(bytes).map(|(place, byte)| *place = byte).count() }
+    }
+
+    fn read_physical(&self, _: u64, _: &mut [u8]) -> usize {
+        0
+    }
+
+    fn space(&self, _: u8, _: Option<u64>) -> anyhow::Result<Space> {
+        Ok(Space::default())
     }
 
     fn breakpoints(&self) -> Vec<u64> {

@@ -2,6 +2,7 @@
 
 mod code;
 mod console;
+mod memory;
 mod sessions;
 mod synthetic;
 mod timeline;

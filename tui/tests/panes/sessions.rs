@@ -7,6 +7,7 @@ use ratatui::layout::Size;
 use trace_format::event::{Actor, Payload};
 use trace_format::{Kind, Reader};
 use vmscope::app::action::Command;
+use vmscope::app::memory::{At, SpaceRow};
 use vmscope::app::press::Press;
 use vmscope::app::table::{Scope, TABLE, What, find};
 use vmscope::app::{App, Mode, Pane, Settings, View};
@@ -88,6 +89,7 @@ const SESSIONS: &[Session] = &[
     replay("events", "<overview>", "", |app, _| assert_eq!(app.view_shown(), View::Events)),
     replay("statistics", "", "", |app, _| assert_eq!(app.view_shown(), View::Statistics)),
     replay("traps", "", "", |app, _| assert_eq!(app.view_shown(), View::Traps)),
+    replay("memory", "", "", |app, _| assert_eq!(app.view_shown(), View::Memory)),
     replay("ipis", "", "", |app, _| assert_eq!(app.view_shown(), View::Ipis)),
     replay("console", "", "", |app, _| assert_eq!(app.view_shown(), View::Console)),
     replay("code", "", "", |app, _| assert_eq!(app.view_shown(), View::Code)),
@@ -156,6 +158,21 @@ const SESSIONS: &[Session] = &[
         );
     }),
     replay("goto", "", "#42<line-accept>", |app, _| assert_eq!(app.cursor(), 42)),
+    replay("memory-at", "", "0xffff_8000_0000_1234<line-accept>", |app, _| {
+        assert_eq!((app.view_shown(), app.focused()), (View::Memory, Pane::Memory));
+        assert_eq!(app.hex().map(|hex| hex.at), Some(At::Virtual(0xffff_8000_0000_1230)));
+    }),
+    replay("flags", "<memory>", "w !u<line-accept>", |app, _| {
+        assert_eq!((app.space_flags().to_string(), app.focused()), ("w !u".into(), Pane::Space));
+    }),
+    replay("changes", "<memory><next-pane><next-pane>", "", |app, _| {
+        app.read_all();
+        assert!(app.space_listed().is_some_and(|listed| listed.changes));
+    }),
+    replay("next-space", "<memory><next-pane><next-pane>", "", |app, _| {
+        app.read_all();
+        assert_eq!(app.space_listed().map(|listed| (listed.table, listed.place)), Some((0x1000, (1, 1))));
+    }),
     replay("select-range", "<select-range><page-down>", "", |app, _| {
         let range = app.range().expect("a range is selected");
         assert_eq!(range.events, Some(26));

@@ -5,6 +5,7 @@ use trace_format::event::{Access, HostMapping, Walk, WalkCause, WalkOutcome};
 use super::{Control, unmapped};
 use crate::error::Result;
 use crate::probe::hide;
+use crate::walk::Space;
 
 impl Control {
     /// Reads guest physical memory as the guest wrote it: breakpoints do not show.
@@ -85,6 +86,18 @@ impl Control {
             *host = self.host_mapping(*gpa);
         }
         Ok(walk)
+    }
+
+    /// What a vCPU's page tables map, or those at another `cr3` as this vCPU would read them.
+    ///
+    /// # Errors
+    /// When there is no such vCPU, or the run has ended.
+    pub fn space(&self, vcpu: u8, cr3: Option<u64>) -> Result<Space> {
+        /// As many as 2048 tables have: enough for a kernel that maps gigabytes, a few milliseconds.
+        const MOST: usize = 1 << 20;
+        let mut paging = self.machine.probes.paging(&self.registers(vcpu)?.system);
+        paging.cr3 = cr3.unwrap_or(paging.cr3);
+        Ok(paging.space(self.machine.memory.map(), MOST))
     }
 
     /// Where guest physical memory is on the host.

@@ -89,6 +89,15 @@ impl Format {
         table + index * entry_bytes
     }
 
+    /// How many entries a table of `level` has, and how many bytes of addresses each is for.
+    pub(super) const fn extent(self, level: u8) -> (u64, u64) {
+        match self.kind {
+            Kind::Bits32 => (1 << 10, 1 << (12 + 10 * (level as u32 - 1))),
+            Kind::Pae if level == 3 => (4, 1 << 30),
+            Kind::Pae | Kind::Long(_) => (1 << 9, 1 << (12 + 9 * (level as u32 - 1))),
+        }
+    }
+
     /// The entry at `entry_gpa`, if there is memory.
     pub(super) fn read(self, memory: &impl PhysicalMemory, entry_gpa: u64) -> Option<u64> {
         match self.kind {

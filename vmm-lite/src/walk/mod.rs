@@ -31,6 +31,7 @@ mod entry;
 mod memory;
 mod paging;
 mod permission;
+mod space;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ pub use paging::{
     CR0_PG, CR0_WP, CR4_LA57, CR4_PAE, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_LMA, EFER_NXE, Paging, RFLAGS_AC,
 };
 pub use permission::access_of_fault;
+pub use space::{Space, Stretch};
 
 use arrayvec::ArrayVec;
 use trace_format::event::{Access, Level, PagingMode, Permissions, Walk, WalkCause, WalkFault, WalkOutcome};

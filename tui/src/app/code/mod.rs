@@ -14,6 +14,7 @@ use trace_format::event::Registers;
 
 use super::App;
 use super::action::Motion;
+use super::bytes::Bytes;
 use super::list::List;
 use super::view::{Pane, View};
 use crate::gdb::recorded::Moment;
@@ -88,18 +89,15 @@ pub struct Shown {
     pub stale: Option<u64>,
 }
 
-/// Where bytes come from.
-enum Memory<'a> {
-    /// A paused guest.
-    Guest(&'a dyn Guest, u8),
-    /// What is known of a moment.
-    Recorded(Box<Moment>),
-}
-
 impl App {
     /// Gives the image that the trace is of, to show code of it.
     pub fn set_image(&mut self, image: Option<Cow<'static, [u8]>>) {
         self.code.image = image.map(|image| Arc::from(&*image));
+    }
+
+    /// The image that the trace is of, if it is here.
+    pub(super) fn image(&self) -> Option<&[u8]> {
+        self.code.image.as_deref()
     }
 
     /// Where the vCPU is whose code is shown.
@@ -146,7 +144,7 @@ impl App {
     }
 
     /// Whether what is shown comes from the guest itself.
-    fn shows_live_code(&self) -> bool {
+    pub(super) fn shows_live_code(&self) -> bool {
         matches!(self.machine, Some(Machine::Paused { .. }))
     }
 
@@ -169,12 +167,12 @@ impl App {
         let bits = Some(code_bits);
         if self.follow || self.at_stop {
             self.code.registers = Some(shown);
-            self.take_code(Some(At { vcpu, rip: next, now: true, bits }), &mut Memory::Guest(guest, vcpu));
+            self.take_code(Some(At { vcpu, rip: next, now: true, bits }), &Bytes::Guest(guest, vcpu));
         } else {
             let (at, registers) = self.recorded_place();
             self.code.registers = registers;
             let at = at.map(|at| At { bits: at.bits.or(bits), ..at });
-            self.take_code(at, &mut Memory::Guest(guest, vcpu));
+            self.take_code(at, &Bytes::Guest(guest, vcpu));
         }
         Ok(before != (self.code.at, self.code.rows.clone(), self.code.registers.clone()))
     }
@@ -188,13 +186,13 @@ impl App {
         let (at, registers) = self.recorded_place();
         self.code.registers = registers;
         match Moment::of(&mut self.reader, self.cursor, vcpu) {
-            Ok(moment) => self.take_code(at, &mut Memory::Recorded(Box::new(moment))),
+            Ok(moment) => self.take_code(at, &Bytes::Recorded(Box::new(moment))),
             Err(error) => self.complain(&error),
         }
     }
 
     /// Makes the listing anew, around where the vCPU is if that is somewhere else now.
-    fn take_code(&mut self, at: Option<At>, memory: &mut Memory<'_>) {
+    fn take_code(&mut self, at: Option<At>, memory: &Bytes<'_>) {
         if at != self.code.at {
             self.code.at = at;
             if let Some(at) = at {
@@ -241,9 +239,9 @@ impl App {
     }
 
     /// The instructions around `around`; at `other` one begins, too.
-    fn read_lines(&self, memory: &mut Memory<'_>, bits: u32, around: u64, other: Option<u64>) -> Vec<Line> {
+    fn read_lines(&self, memory: &Bytes<'_>, bits: u32, around: u64, other: Option<u64>) -> Vec<Line> {
         let mut behind = vec![0; BEHIND];
-        let length = self.read_code(memory, around, &mut behind);
+        let length = self.read_bytes(memory, around, &mut behind);
         behind.truncate(length);
         if behind.is_empty() {
             return Vec::new();
@@ -254,7 +252,7 @@ impl App {
         let before = wanted.into_iter().flatten().find_map(|length| {
             let mut bytes = vec![0; usize::try_from(length).ok()?];
             let start = around.checked_sub(length)?;
-            (self.read_code(memory, start, &mut bytes) == bytes.len()).then_some(bytes)
+            (self.read_bytes(memory, start, &mut bytes) == bytes.len()).then_some(bytes)
         });
         let before = before.unwrap_or_default();
         let exact = known.is_some_and(|length| length == before.len() as u64);
@@ -289,30 +287,6 @@ impl App {
             most = BEFORE;
         }
         Some(gva - start).filter(|before| *before > 0)
-    }
-
-    /// Reads from `gva` on, up to the first byte that is not known; how many were.
-    fn read_code(&self, memory: &mut Memory<'_>, gva: u64, buffer: &mut [u8]) -> usize {
-        let moment = match memory {
-            Memory::Guest(guest, vcpu) => return guest.read(*vcpu, gva, buffer),
-            Memory::Recorded(moment) => moment,
-        };
-        let image = self.header().image.as_ref().zip(self.code.image.as_ref());
-        let mut count = 0;
-        while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
-            let at = gva.wrapping_add(count as u64);
-            let constant = image.and_then(|(facts, image)| facts.at(image, at)).unwrap_or_default();
-            let read = if constant.is_empty() {
-                moment.read(at, rest)
-            } else {
-                rest.iter_mut().zip(constant).map(|(place, byte)| *place = *byte).count()
-            };
-            if read == 0 {
-                break;
-            }
-            count += read;
-        }
-        count
     }
 
     pub(super) fn move_in_code(&mut self, motion: Motion, page: u16) {

@@ -16,7 +16,7 @@ const CR0_PE: u32 = 1;
 
 impl App {
     /// Where the selected event's vCPU was, and its registers, as far as the trace tells.
-    pub(super) fn recorded_place(&mut self) -> (Option<At>, Option<Shown>) {
+    pub(in crate::app) fn recorded_place(&mut self) -> (Option<At>, Option<Shown>) {
         let Some(event) = self.selected.clone().filter(|event| event.vcpu != MACHINE) else {
             return (None, None);
         };

@@ -120,6 +120,12 @@ impl Moment {
         count
     }
 
+    /// Reads from `gpa` on, up to the first byte that is not known; how many were.
+    pub(crate) fn read_physical(&self, gpa: u64, buffer: &mut [u8]) -> usize {
+        let known = (0_u64..).map_while(|at| self.physically.get(&gpa.checked_add(at)?));
+        buffer.iter_mut().zip(known).map(|(place, byte)| *place = *byte).count()
+    }
+
     fn byte(&self, gva: u64) -> Option<u8> {
         let direct = self.virtually.get(&gva).copied();
         direct.or_else(|| self.physically.get(&self.translate(gva)?).copied())

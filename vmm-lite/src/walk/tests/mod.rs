@@ -4,6 +4,7 @@ mod against_model;
 mod by_hand;
 mod mappings;
 mod model;
+mod space;
 
 use std::collections::HashMap;
 

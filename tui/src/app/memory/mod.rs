@@ -1,0 +1,169 @@
+//! The view of memory: the walk behind the selected event, the pages that fault most, what an address space maps, and the
+//! bytes themselves.
+
+pub mod flags;
+mod hex;
+pub mod place;
+mod spaces;
+
+use std::ops::ControlFlow;
+
+use trace_format::analysis::GroupReport;
+use trace_format::event::{Payload, Registers, Walk};
+use trace_format::{Kind, Summary};
+
+use super::App;
+use super::action::Motion;
+use super::bytes::Bytes;
+use super::list::List;
+use super::view::{Pane, View};
+use crate::gdb::recorded::Moment;
+use crate::guest::Guest;
+pub use hex::{At, Hex, HexRow};
+pub use spaces::{Listed, SpaceRow};
+
+/// How many events are looked at for a walk before the selected one.
+const FAR: usize = 20_000;
+
+/// What the view shows.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The walk, with the number of its event.
+    walk: Option<(u64, Walk)>,
+    /// For which event it was looked for, and of how many.
+    sought: Option<(u64, u64)>,
+    pub(super) walk_scroll: u16,
+    pages: List,
+    /// Those of the selected event's vCPU, as they are or were.
+    registers: Option<Registers>,
+    spaces: spaces::View,
+    hex: hex::View,
+}
+
+impl App {
+    /// The walk that the selected event is, or the last one of its vCPU before it, with the number of its event.
+    #[must_use]
+    pub fn walk_shown(&self) -> Option<(u64, &Walk)> {
+        self.memory.walk.as_ref().map(|(number, walk)| (*number, walk))
+    }
+
+    /// The pages that fault most, the most frequent first.
+    #[must_use]
+    pub fn faulting_pages(&self) -> &[GroupReport] {
+        self.report().map_or(&[], |report| &report.details.pages)
+    }
+
+    /// The list of them.
+    #[must_use]
+    pub const fn page_list(&self) -> List {
+        self.memory.pages
+    }
+
+    /// Brings the view up to date with the trace. What a paused guest has [`Self::look_at_memory_of`] gets.
+    pub(super) fn load_memory(&mut self) {
+        if self.focus.view() != View::Memory {
+            return;
+        }
+        self.load_walk();
+        if !self.shows_live_code() {
+            self.load_space();
+            let vcpu = self.chosen_vcpu();
+            self.memory.registers = self.recorded_place().1.map(|shown| shown.now);
+            match Moment::of(&mut self.reader, self.cursor, vcpu) {
+                Ok(moment) => self.load_hex(&Bytes::Recorded(Box::new(moment)), false),
+                Err(error) => self.complain(&error),
+            }
+        }
+        self.scroll_memory();
+    }
+
+    /// Brings the view up to date with a guest, if it is shown and the guest is paused. Returns whether it has changed.
+    ///
+    /// # Errors
+    /// Those of the guest.
+    pub fn look_at_memory_of(&mut self, guest: &dyn Guest) -> anyhow::Result<bool> {
+        if self.focus.view() != View::Memory || !self.shows_live_code() {
+            return Ok(false);
+        }
+        let vcpu = self.chosen_vcpu();
+        self.memory.registers = Some(guest.cpu(vcpu)?.registers);
+        let space = self.look_at_space_of(guest, vcpu)?;
+        let before = self.hex();
+        self.load_hex(&Bytes::Guest(guest, vcpu), true);
+        self.scroll_memory();
+        Ok(space || self.hex() != before)
+    }
+
+    fn load_walk(&mut self) {
+        let sought = Some((self.cursor, self.known));
+        if self.memory.sought == sought {
+            return;
+        }
+        self.memory.sought = sought;
+        let before = self.memory.walk.take();
+        let vcpu = self.chosen_vcpu();
+        let wanted = |block: &Summary| block.has_vcpu(vcpu) && block.has_kind(Kind::Walk);
+        let mut looked = 0;
+        let found = self.reader.back_through(self.cursor.saturating_add(1), wanted, |number, event| {
+            looked += 1;
+            match &event.payload {
+                Payload::Walk(walk) if event.vcpu == vcpu => ControlFlow::Break(Some((number, walk.clone()))),
+                _ if looked == FAR => ControlFlow::Break(None),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        match found {
+            Ok(flow) => self.memory.walk = flow.break_value().flatten(),
+            Err(error) => self.complain(&error),
+        }
+        if self.memory.walk != before {
+            self.memory.walk_scroll = 0;
+        }
+    }
+
+    pub(super) fn move_in_memory(&mut self, pane: Pane, motion: Motion, page: u16) {
+        match pane {
+            Pane::Pages => {
+                let count = self.faulting_pages().len();
+                self.memory.pages.move_by(motion, count, page);
+            }
+            Pane::Space => self.move_in_space(motion, page),
+            Pane::Memory => self.move_in_hex(motion, page),
+            _ => {}
+        }
+    }
+
+    /// Of a page exactly its faults; of a range its bytes.
+    pub(super) fn open_in_memory(&mut self, pane: Pane) {
+        match pane {
+            Pane::Walk => {
+                if let Some(number) = self.walk_shown().map(|(number, _)| number) {
+                    self.select(number);
+                }
+            }
+            Pane::Pages => {
+                let pages = self.faulting_pages();
+                let page = self.memory.pages.selected(pages.len()).and_then(|n| pages.get(n));
+                match page.map(|page| page.value.clone()) {
+                    Some(Some(page)) => self.list_only(&format!("trap.page == {page}")),
+                    Some(None) => self.tell("these are pages too rare to be told apart"),
+                    None => {}
+                }
+            }
+            Pane::Space => {
+                if let Some(gva) = self.selected_stretch().map(|stretch| stretch.gva) {
+                    self.show_memory_at(gva);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn scroll_memory(&mut self) {
+        let Some(panes) = self.panes() else { return };
+        let rows = panes.rows(Pane::Pages).saturating_sub(1);
+        let pages = self.faulting_pages().len();
+        self.memory.pages.show(pages, rows);
+        self.scroll_space(panes.rows(Pane::Space).saturating_sub(1));
+    }
+}

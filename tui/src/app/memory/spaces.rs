@@ -1,0 +1,243 @@
+//! What an address space maps.
+
+use super::flags::Flags;
+use super::{App, Motion};
+use crate::app::list::List;
+use crate::app::view::Pane;
+use crate::guest::{Guest, Space};
+use crate::model::space::{Change, Stretch, changes, top_table};
+use crate::work::Range;
+
+/// The most ranges that are listed: more than somebody looks through.
+const MOST_ROWS: usize = 100_000;
+
+/// A row of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpaceRow {
+    /// It is mapped.
+    Is(Stretch),
+    /// It has changed.
+    Changed(Change),
+}
+
+/// What is listed, and of what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// gpa of the top table.
+    pub table: u64,
+    /// Its place among all that are known, from 1, and how many these are.
+    pub place: (usize, usize),
+    /// The guest's own tables, as they are now; otherwise what so many walks have told.
+    pub walks: Option<u64>,
+    /// How many ranges there are without the flags.
+    pub all: usize,
+    /// There is more, which was not listed.
+    pub more: bool,
+    /// Changes are listed, not what is.
+    pub changes: bool,
+}
+
+/// What the pane keeps.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// The top table that the user has chosen, gpa.
+    chosen: Option<u64>,
+    flags: Flags,
+    changes: bool,
+    list: List,
+    rows: Vec<SpaceRow>,
+    listed: Option<Listed>,
+    made: Option<Made>,
+    /// The space of a paused guest when so many events were recorded, and when it was paused before.
+    live: Option<(u64, Space)>,
+    before: Vec<Space>,
+}
+
+/// What rows are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Made {
+    table: u64,
+    flags: Flags,
+    changes: bool,
+    analysis: Option<(Range, u64)>,
+    live: Option<u64>,
+}
+
+impl App {
+    /// What an address space maps, or what has changed of that.
+    #[must_use]
+    pub fn space_rows(&self) -> &[SpaceRow] {
+        &self.memory.spaces.rows
+    }
+
+    /// The list of it.
+    #[must_use]
+    pub const fn space_list(&self) -> List {
+        self.memory.spaces.list
+    }
+
+    /// Which space that is.
+    #[must_use]
+    pub const fn space_listed(&self) -> Option<&Listed> {
+        self.memory.spaces.listed.as_ref()
+    }
+
+    /// Which ranges are listed.
+    #[must_use]
+    pub const fn space_flags(&self) -> &Flags {
+        &self.memory.spaces.flags
+    }
+
+    pub(super) fn selected_stretch(&self) -> Option<Stretch> {
+        let rows = &self.memory.spaces.rows;
+        rows.get(self.memory.spaces.list.selected(rows.len())?).map(|row| match row {
+            SpaceRow::Is(stretch)
+            | SpaceRow::Changed(Change::New(stretch) | Change::Gone(stretch) | Change::Other(_, stretch)) => {
+                *stretch
+            }
+        })
+    }
+
+    /// Lists only ranges with these flags.
+    pub(in crate::app) fn set_space_flags(&mut self, flags: Flags) {
+        self.memory.spaces.flags = flags;
+        self.focus(Pane::Space);
+    }
+
+    /// Lists what has changed instead of what is, and back.
+    pub(in crate::app) fn switch_changes(&mut self) {
+        self.memory.spaces.changes = !self.memory.spaces.changes;
+    }
+
+    /// Goes to the next address space that is known.
+    pub(in crate::app) fn next_space(&mut self) {
+        let tables = self.tables();
+        let shown = self.memory.spaces.listed.as_ref().map(|listed| listed.table);
+        let at = tables.iter().position(|table| Some(*table) == shown);
+        match tables.get(at.map_or(0, |at| (at + 1) % tables.len().max(1))) {
+            Some(next) => self.memory.spaces.chosen = Some(*next),
+            None => self.tell("no address space is known: none was walked, and no guest is paused"),
+        }
+    }
+
+    /// The top tables that walks tell of, the most frequent first, and that of the paused guest.
+    fn tables(&self) -> Vec<u64> {
+        let mut tables: Vec<u64> = self
+            .analysis()
+            .map(|analysis| analysis.spaces.tables().into_iter().map(|(table, _)| table).collect())
+            .unwrap_or_default();
+        let live = self.memory.spaces.live.as_ref().filter(|_| self.shows_live_code());
+        if let Some((_, space)) = live
+            && !tables.contains(&space.table)
+        {
+            tables.push(space.table);
+        }
+        tables
+    }
+
+    /// Lists what walks have told.
+    pub(super) fn load_space(&mut self) {
+        let Some(analysis) = self.analysis() else {
+            self.memory.spaces.listed = None;
+            return;
+        };
+        let tables = analysis.spaces.tables();
+        let of_walk = self.walk_shown().map(|(_, walk)| top_table(walk.mode, walk.cr3));
+        let known = |table: &u64| tables.iter().any(|(known, _)| known == table);
+        let chosen = self.memory.spaces.chosen.filter(known).or_else(|| of_walk.filter(known));
+        let Some(table) = chosen.or_else(|| tables.first().map(|(table, _)| *table)) else {
+            (self.memory.spaces.listed, self.memory.spaces.rows) = (None, Vec::new());
+            return;
+        };
+        let made = self.made(table, None);
+        if self.memory.spaces.made.as_ref() == Some(&made) {
+            return;
+        }
+        let walks = tables.iter().find(|(known, _)| *known == table).map(|(_, walks)| *walks);
+        let (before, after) = (analysis.spaces.before(table).to_vec(), analysis.spaces.after(table));
+        let more = analysis.spaces.left_out() > 0;
+        self.list_space(made, walks, &before, &after, more);
+    }
+
+    /// Lists what a paused guest's tables map. Returns whether that is new.
+    pub(super) fn look_at_space_of(&mut self, guest: &dyn Guest, vcpu: u8) -> anyhow::Result<bool> {
+        let known = self.known;
+        let chosen = self.memory.spaces.chosen;
+        let current = self
+            .memory
+            .spaces
+            .live
+            .as_ref()
+            .is_some_and(|(at, space)| *at == known && chosen.is_none_or(|table| table == space.table));
+        if !current {
+            let space = guest.space(vcpu, chosen)?;
+            if let Some((at, old)) = self.memory.spaces.live.replace((known, space))
+                && at != known
+            {
+                // One of each address space is kept, and not of all that there ever were.
+                const MOST_KEPT: usize = 16;
+                let before = &mut self.memory.spaces.before;
+                before.retain(|kept| kept.table != old.table);
+                before.push(old);
+                before.drain(..before.len().saturating_sub(MOST_KEPT));
+            }
+        }
+        let Some((_, space)) = self.memory.spaces.live.clone() else { return Ok(false) };
+        let made = self.made(space.table, Some(known));
+        if self.memory.spaces.made.as_ref() == Some(&made) {
+            return Ok(false);
+        }
+        let kept = self.memory.spaces.before.iter().find(|kept| kept.table == space.table);
+        let before = kept.map_or_else(|| space.stretches.clone(), |kept| kept.stretches.clone());
+        self.list_space(made, None, &before, &space.stretches, space.more);
+        Ok(true)
+    }
+
+    fn made(&self, table: u64, live: Option<u64>) -> Made {
+        let View { flags, changes, .. } = &self.memory.spaces;
+        Made { table, flags: flags.clone(), changes: *changes, analysis: self.analysed(), live }
+    }
+
+    fn list_space(
+        &mut self,
+        made: Made,
+        walks: Option<u64>,
+        before: &[Stretch],
+        after: &[Stretch],
+        more: bool,
+    ) {
+        let rows: Vec<SpaceRow> = if made.changes {
+            changes(before, after).into_iter().map(SpaceRow::Changed).collect()
+        } else {
+            after.iter().copied().map(SpaceRow::Is).collect()
+        };
+        let all = rows.len();
+        let wanted = |row: &SpaceRow| match row {
+            SpaceRow::Is(stretch) | SpaceRow::Changed(Change::New(stretch) | Change::Gone(stretch)) => {
+                made.flags.hold(stretch)
+            }
+            SpaceRow::Changed(Change::Other(old, new)) => made.flags.hold(old) || made.flags.hold(new),
+        };
+        let rows: Vec<SpaceRow> = rows.into_iter().filter(wanted).take(MOST_ROWS).collect();
+        let tables = self.tables();
+        let place = tables.iter().position(|table| *table == made.table).map_or(1, |at| at + 1);
+        let place = (place, tables.len().max(1));
+        if self.memory.spaces.listed.as_ref().is_none_or(|listed| listed.table != made.table) {
+            self.memory.spaces.list = List::default();
+        }
+        self.memory.spaces.listed =
+            Some(Listed { table: made.table, place, walks, all, more, changes: made.changes });
+        self.memory.spaces.rows = rows;
+        self.memory.spaces.made = Some(made);
+    }
+
+    pub(super) fn move_in_space(&mut self, motion: Motion, page: u16) {
+        let count = self.memory.spaces.rows.len();
+        self.memory.spaces.list.move_by(motion, count, page);
+    }
+
+    pub(super) fn scroll_space(&mut self, rows: u16) {
+        let count = self.memory.spaces.rows.len();
+        self.memory.spaces.list.show(count, rows);
+    }
+}

@@ -420,6 +420,9 @@ mod tests {
         Some((found.gpa + (gva - found.gva), found.rights))
     }
 
+    /// What was and what is.
+    type Sides = (Option<Stretch>, Option<Stretch>);
+
     proptest! {
         #[test]
         fn changes_are_what_is_different(before in any_stretches(), after in any_stretches()) {
@@ -431,7 +434,7 @@ mod tests {
             };
             for page in 0..100 {
                 let gva = page * 4096;
-                let of = |side: fn((Option<Stretch>, Option<Stretch>)) -> Option<Stretch>| {
+                let of = |side: fn(Sides) -> Option<Stretch>| {
                     changes.iter().filter_map(|change| side(both(change))).filter(|s| (s.gva..=s.last).contains(&gva)).count()
                 };
                 let (was, is) = (at(&before, gva), at(&after, gva));

@@ -7,7 +7,7 @@ use ratatui::layout::Size;
 use trace_format::event::{Actor, Payload};
 use trace_format::{Kind, Reader};
 use vmscope::app::action::Command;
-use vmscope::app::memory::{At, SpaceRow};
+use vmscope::app::memory::At;
 use vmscope::app::press::Press;
 use vmscope::app::table::{Scope, TABLE, What, find};
 use vmscope::app::{App, Mode, Pane, Settings, View};

@@ -13,6 +13,7 @@ impl App {
         let command = self.act(action);
         if self.cursor != before {
             self.play_from_here();
+            self.stay();
         }
         self.refresh();
         command
@@ -43,6 +44,9 @@ impl App {
             Action::Move(motion) => self.move_by(motion),
             Action::Goto(place) => self.go_to(place),
             Action::Filter(filter) => self.set_filter(filter.0),
+            Action::Search(wanted) => self.search(wanted.0),
+            Action::NextOfKind if self.is_searched() => self.find_match(true),
+            Action::PreviousOfKind if self.is_searched() => self.find_match(false),
             Action::NextOfKind => self.find_kind(true),
             Action::PreviousOfKind => self.find_kind(false),
             Action::NextOnVcpu => self.find_vcpu(true),
@@ -105,6 +109,8 @@ impl App {
             self.focus.maximized = false;
         } else if self.settings.banner.is_some() {
             self.settings.banner = None;
+        } else if self.forget_search() {
+            // Its matches are no longer shown.
         } else if self.forget_range() {
             // It has gone.
         } else if self.is_filtered() {

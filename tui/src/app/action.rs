@@ -46,7 +46,9 @@ pub enum Action {
     Goto(Place),
     /// Shows only the events that match.
     Filter(Wanted),
-    /// The next event of the selected one's kind.
+    /// Goes to the next event that matches, with the others in view.
+    Search(Wanted),
+    /// The next event of the search, or without one of the selected one's kind.
     NextOfKind,
     /// The one before.
     PreviousOfKind,

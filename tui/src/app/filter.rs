@@ -5,18 +5,6 @@ use trace_format::filter::Selection;
 
 use super::App;
 use super::action::Motion;
-use crate::work::{Matches, Searched};
-
-/// The events that the list shows.
-#[derive(Default)]
-pub(super) struct Filtered {
-    /// What is wanted.
-    selection: Selection,
-    /// What has been found of it.
-    matches: Matches,
-    /// It searches. Started with the first filter.
-    worker: Option<Searched>,
-}
 
 /// What the list shows, for views.
 #[derive(Clone, Copy, Debug)]
@@ -36,83 +24,36 @@ pub struct Listed<'a> {
 impl App {
     /// Shows only events that match `filter`; all if it is empty.
     pub(super) fn set_filter(&mut self, filter: Filter) {
-        self.filtered.matches = Matches::default();
-        self.filtered.selection.filter = filter;
-        if self.is_filtered() {
-            self.search();
-        } else if let Some(worker) = &mut self.filtered.worker {
-            worker.cancel();
+        let selection = Selection { filter, ..Selection::default() };
+        if let Err(error) = self.filtered.look_for(selection, &self.reader) {
+            self.complain(&error);
+        }
+        if self.is_searched() {
+            self.search_in_list();
         }
     }
 
     /// The filter that is set; an empty text if none is.
     #[must_use]
     pub fn filter(&self) -> &str {
-        self.filtered.selection.filter.text()
+        self.filtered.selection().filter.text()
     }
 
     /// It, understood.
     pub(super) const fn filtered_by(&self) -> &Filter {
-        &self.filtered.selection.filter
+        &self.filtered.selection().filter
     }
 
     pub(super) fn is_filtered(&self) -> bool {
-        !self.filtered.selection.is_everything()
-    }
-
-    /// Has the trace searched, what has come since the last time at least.
-    fn search(&mut self) {
-        if self.filtered.worker.is_none() {
-            match Searched::of(&self.reader) {
-                Ok(worker) => self.filtered.worker = Some(worker),
-                Err(error) => return self.complain(&error),
-            }
-        }
-        if let Some(worker) = &mut self.filtered.worker {
-            worker.ask(self.filtered.selection.clone());
-        }
+        self.filtered.is_wanted()
     }
 
     /// Takes what the search has found. Returns whether that is new.
     pub(super) fn take_matches(&mut self) -> bool {
-        if !self.is_filtered() {
-            return false;
-        }
-        let Some(worker) = &mut self.filtered.worker else { return false };
-        let found = worker.take();
-        let busy = worker.is_busy();
-        let new = match found {
-            Ok(Some(matches)) => {
-                self.filtered.matches = matches;
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                self.complain(&error);
-                return true;
-            }
-        };
-        if !busy && self.filtered.matches.searched() < self.reader.len() {
-            self.search();
-        }
-        new
-    }
-
-    /// Whether the search is under way.
-    pub(super) fn is_searching(&self) -> bool {
-        self.filtered.worker.as_ref().is_some_and(Searched::is_busy)
-    }
-
-    /// How far it is, if it is under way.
-    pub(super) fn searching(&self) -> Option<u64> {
-        self.filtered.worker.as_ref().and_then(Searched::reached)
-    }
-
-    /// Waits for what the search tells next.
-    pub(super) fn wait_for_matches(&self) {
-        if let Some(worker) = &self.filtered.worker {
-            worker.wait();
-        }
+        self.filtered.take(&self.reader).unwrap_or_else(|error| {
+            self.complain(&error);
+            true
+        })
     }
 
     /// What the list shows.
@@ -128,7 +69,7 @@ impl App {
                 searched: None,
             };
         }
-        let matches = &self.filtered.matches;
+        let matches = self.filtered.matches();
         let all = self.reader.len();
         let searched = matches.searched() as f64 / all.max(1) as f64;
         Listed {
@@ -143,12 +84,12 @@ impl App {
     /// How many events the list has.
     pub(super) fn listed_count(&self) -> u64 {
         // What has been found but not been read is not shown yet.
-        if self.is_filtered() { self.filtered.matches.place(self.known) } else { self.known }
+        if self.is_filtered() { self.filtered.matches().place(self.known) } else { self.known }
     }
 
     /// The event at `place` of the list.
     pub(super) fn listed_event(&self, place: u64) -> Option<u64> {
-        if self.is_filtered() { self.filtered.matches.event(place) } else { Some(place) }
+        if self.is_filtered() { self.filtered.matches().event(place) } else { Some(place) }
     }
 
     /// The event to which `motion` leads in the list; `None` if the list has none.

@@ -12,6 +12,7 @@ pub mod copy;
 mod debugger;
 mod export;
 mod filter;
+mod finder;
 mod help;
 mod histogram;
 mod ipis;
@@ -31,6 +32,7 @@ mod progress;
 mod queries;
 mod range;
 mod save;
+mod search;
 pub mod statistics;
 pub mod table;
 mod timeline;
@@ -64,6 +66,7 @@ pub use list::List;
 pub use playback::Playback;
 pub use progress::{Task, UnderWay};
 pub use range::SelectedRange;
+pub use search::Searching;
 use table::What;
 pub use timeline::Zoom;
 use view::Focus;
@@ -160,7 +163,8 @@ pub struct App {
     follow: bool,
     cursor: u64,
     selected: Option<Event>,
-    filtered: filter::Filtered,
+    filtered: finder::Finder,
+    search: search::Search,
     chosen: range::Chosen,
     marks: Marks,
     playback: Playback,
@@ -206,7 +210,8 @@ impl App {
             follow: settings.follow,
             cursor: 0,
             selected: None,
-            filtered: filter::Filtered::default(),
+            filtered: finder::Finder::default(),
+            search: search::Search::default(),
             chosen: range::Chosen::default(),
             marks: Marks::default(),
             playback: Playback::default(),
@@ -269,6 +274,7 @@ impl App {
             self.complain(&error);
         }
         let found = self.take_matches()
+            | self.take_found()
             | self.take_analysis()
             | self.take_strip()
             | self.take_lines()
@@ -288,7 +294,8 @@ impl App {
         loop {
             let tick = self.tick();
             if tick.working {
-                self.wait_for_matches();
+                self.filtered.wait();
+                self.search.wait();
                 self.wait_for_analysis();
                 self.wait_for_strip();
                 self.wait_for_lines();
@@ -303,7 +310,8 @@ impl App {
 
     /// Whether something is done on another thread.
     fn is_working(&self) -> bool {
-        self.is_searching()
+        self.filtered.is_busy()
+            || self.search.is_busy()
             || self.is_analysing()
             || self.is_refining()
             || self.is_finding_lines()

@@ -14,6 +14,8 @@ pub enum Task {
     Job(&'static str),
     /// The filter looks for its events.
     Filter,
+    /// The search looks for its events.
+    Search,
     /// What the trace amounts to is counted.
     Analysis,
     /// The timeline's events are read.
@@ -31,6 +33,7 @@ impl Task {
         match self {
             Self::Job(name) => name,
             Self::Filter => "filter",
+            Self::Search => "search",
             Self::Analysis => "analysis",
             Self::Timeline => "timeline",
             Self::List => "list",
@@ -107,7 +110,8 @@ impl App {
         let of = self.reader.len().max(1) as f64;
         let share = |reached: u64| reached as f64 / of;
         let busy = [
-            (Task::Filter, self.searching()),
+            (Task::Filter, self.filtered.reached()),
+            (Task::Search, self.search.reached()),
             (Task::Analysis, self.analysing()),
             (Task::Timeline, self.refining()),
             // What more is recorded is there before anybody waits for it.
@@ -123,6 +127,7 @@ impl App {
         }
         match self.under_way().map(|under_way| under_way.task) {
             Some(Task::Filter) => self.set_filter(trace_format::Filter::default()),
+            Some(Task::Search) => self.search(trace_format::Filter::default()),
             Some(Task::Analysis) => self.stop_analysis(),
             Some(Task::Timeline) => self.stop_timeline(),
             Some(Task::Job(_) | Task::List | Task::Reading) | None => return false,

@@ -128,6 +128,14 @@ const FILTER: Argument = Argument {
     complete: |_, text, cursor| complete(text, cursor),
 };
 
+const SEARCH: Argument = Argument {
+    placeholder: "EXPR",
+    label: "search",
+    initial: |app| Ok(app.search_text().to_owned()),
+    parse: |text| wanted(text).map(Action::Search),
+    complete: |_, text, cursor| complete(text, cursor),
+};
+
 const MARK: Argument = Argument {
     placeholder: "NOTE",
     label: "mark, with a note",
@@ -250,7 +258,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "previous-pane", &[Key(KeyCode::BackTab)], Action::PreviousPane, "", "focus the pane before"),
     entry(Panes, "maximize", &[char('e'), char('\\')], Action::Maximize, "maximize", "maximize the focused pane, and back"),
     entry(Panes, "open", &[Key(KeyCode::Enter)], Action::Open, "open", "open what is selected: of an event, its fields"),
-    entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: stops what is under way, then from a maximized pane, a range, a filter, to the view's first pane"),
+    entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: stops what is under way, then from a maximized pane, a search, a range, a filter, to the view's first pane"),
     entry(Panes, "pause", &[char(' ')], Action::TogglePause, "pause", "pause the guest, resume it").live(),
     entry(Panes, "step", &[char('s')], Action::Step, "step", "while paused: one instruction on the selected event's vCPU").live(),
     entry(Panes, "step-over", &[char('S')], Action::StepOver, "over", "while paused: the same, but a call or a repeated instruction to its end").live(),
@@ -272,6 +280,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "first", &[Twice(KeyCode::Char('g')), Key(KeyCode::Home)], Action::Move(Motion::First), "", "to the beginning"),
     entry(Panes, "last", &[char('G'), Key(KeyCode::End)], Action::Move(Motion::Last), "", "to the end, and follow it"),
     ask("filter", &[char('/')], FILTER, "filter", "show only events that match; 'vmscope help filter' has the language"),
+    ask("search", &[char('f')], SEARCH, "", "go to the next event that matches and highlight all that do, with the others in view; n and N go on"),
     ask("goto", &[char('#')], GOTO, "", "go to an event by its number, to a time, or so far on or back"),
     entry(Panes, "select-range", &[char('x')], Action::SelectRange, "", "begin a range of time at the cursor, end it, take it back; views 1, 4 to 7 are of it"),
     ask("mark", &[char('m')], MARK, "", "mark the event with a note, kept in a file beside the trace"),
@@ -285,8 +294,8 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "slower", &[char('<')], Action::Slower, "", "play half as fast"),
     ask("copy", &[char('y')], COPY, "", "copy the event, the filter or an address to the terminal's clipboard (OSC 52)"),
     ask("export", &[char('E')], EXPORT, "", "write the selected events, range and filter together: CSV, Perfetto, Chrome JSON, Parquet or a trace, by the file's name; 'export!' replaces a file"),
-    entry(Panes, "next-alike", &[char('n')], Action::NextOfKind, "next alike", "the next event of the selected one's kind"),
-    entry(Panes, "previous-alike", &[char('N')], Action::PreviousOfKind, "", "the previous event of the selected one's kind"),
+    entry(Panes, "next-alike", &[char('n')], Action::NextOfKind, "next alike", "the next match of the search; without one, the next event of the selected one's kind"),
+    entry(Panes, "previous-alike", &[char('N')], Action::PreviousOfKind, "", "the match before; without a search, the previous event of the selected one's kind"),
     entry(Panes, "next-on-vcpu", &[char(']')], Action::NextOnVcpu, "", "the next event on the same vCPU"),
     entry(Panes, "previous-on-vcpu", &[char('[')], Action::PreviousOnVcpu, "", "the previous event on the same vCPU"),
     entry(Panes, "zoom-in", &[char('+'), char('=')], Action::ZoomIn, "zoom", "timeline: zoom in around the selected event"),

@@ -8,7 +8,7 @@ use ratatui::widgets::Widget;
 use trace_format::event::{Event, MACHINE};
 
 use super::text;
-use crate::app::App;
+use crate::app::{App, Searching};
 use crate::model::class::Class;
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -30,7 +30,15 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             (false, false) => " ",
         };
         match event {
-            Some(event) => line(app, event, mark, selected).render(row, buffer),
+            Some(event) => {
+                let line = line(app, event, mark, selected);
+                let written =
+                    Rect { width: row.width.min(u16::try_from(line.width()).unwrap_or(u16::MAX)), ..row };
+                line.render(row, buffer);
+                if app.is_found(*number) {
+                    buffer.set_style(written, theme.found());
+                }
+            }
             None if window.is_missing(*number) => {
                 Line::styled(format!("{mark}…"), theme.dim()).render(row, buffer);
             }
@@ -48,6 +56,15 @@ pub(super) fn filter(app: &App) -> Line<'static> {
         "" => Line::default(),
         filter => Line::styled(format!(" {} ", text::escape(filter)), app.theme().warning()).right_aligned(),
     }
+}
+
+/// The search, for the lower border.
+pub(super) fn search(app: &App) -> Line<'static> {
+    let Some(Searching { text: what, count, at, goes_on }) = app.searched() else { return Line::default() };
+    let count = text::count(count);
+    let of = at.map_or_else(|| count.clone(), |at| format!("{} of {count}", text::count(at)));
+    let more = if goes_on { " so far" } else { "" };
+    Line::styled(format!(" {of} found{more}: {} ", text::escape(what)), app.theme().found())
 }
 
 /// Where the cursor is, for the lower border.

@@ -145,7 +145,10 @@ fn border(app: &App, pane: Pane, area: Rect, buffer: &mut Buffer) -> Rect {
     let inner = block.inner(area);
     let block = match pane {
         Pane::Timeline => block.title_bottom(timeline::legend(app)),
-        Pane::Events => block.title_top(events::filter(app)).title_bottom(events::position(app)),
+        Pane::Events => block
+            .title_top(events::filter(app))
+            .title_bottom(events::search(app))
+            .title_bottom(events::position(app)),
         Pane::Console => block.title_bottom(console::displays(app)).title_bottom(console::position(app)),
         Pane::Space => block.title_top(memory::which_space(app)).title_bottom(memory::space_source(app)),
         Pane::Memory => block.title_bottom(memory::hex_place(app)),

@@ -159,6 +159,12 @@ impl Theme {
         self.fg(&CYAN).add_modifier(Modifier::BOLD)
     }
 
+    /// What a search has found.
+    #[must_use]
+    pub fn found(self) -> Style {
+        self.fg(&YELLOW).add_modifier(Modifier::UNDERLINED)
+    }
+
     /// What is as it should be.
     #[must_use]
     pub fn good(self) -> Style {

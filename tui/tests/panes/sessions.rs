@@ -157,6 +157,21 @@ const SESSIONS: &[Session] = &[
                 .all(|event| event.payload.kind() == Kind::Walk)
         );
     }),
+    replay("search", "<first>", "kind == walk<line-accept>", |app, _| {
+        let found = app.searched().expect("a search");
+        assert_eq!((kind(app), found.at, found.count), (Some(Kind::Walk), Some(1), 4));
+        assert!(app.listed().count > 4, "the others are in view");
+        press(app, "<next-alike><next-alike><next-alike>");
+        assert_eq!(app.searched().and_then(|found| found.at), Some(4));
+        press(app, "<next-alike>");
+        assert_eq!(
+            (app.searched().and_then(|found| found.at), said(app)),
+            (Some(1), "past the last match: on from the first")
+        );
+        insta::assert_snapshot!("search", snapshot(app, SIZE));
+        press(app, "<back>");
+        assert!(app.searched().is_none());
+    }),
     replay("goto", "", "#42<line-accept>", |app, _| assert_eq!(app.cursor(), 42)),
     replay("memory-at", "", "0xffff_8000_0000_1234<line-accept>", |app, _| {
         assert_eq!((app.view_shown(), app.focused()), (View::Memory, Pane::Memory));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::app::Columns;
 use crate::app::keys::Keymap;
 use crate::app::press::Press;
 use crate::app::table::{self, Scope, TABLE};
@@ -25,6 +26,8 @@ pub struct Config {
     pub ascii: Option<bool>,
     /// Use the mouse.
     pub mouse: Option<bool>,
+    /// The columns of the event list: fields, and `event`.
+    pub columns: Vec<String>,
     /// Keys of actions, by the action's name: these and no others.
     pub keys: BTreeMap<String, Vec<String>>,
 }
@@ -50,6 +53,8 @@ pub struct Look {
     pub theme: Theme,
     /// Keys.
     pub keymap: Keymap,
+    /// The columns of the event list.
+    pub columns: Columns,
     /// Nothing but ASCII.
     pub ascii: bool,
     /// Use the mouse.
@@ -102,6 +107,7 @@ impl Config {
     fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         config.keymap()?;
+        config.columns()?;
         Ok(config)
     }
 
@@ -126,6 +132,10 @@ impl Config {
         Ok(keymap)
     }
 
+    fn columns(&self) -> Result<Columns, String> {
+        Columns::of(self.columns.iter().map(String::as_str)).map_err(|error| format!("columns: {error}"))
+    }
+
     /// What the UI is to be like: the command line comes first, then `NO_COLOR`, then the file.
     ///
     /// # Errors
@@ -136,6 +146,7 @@ impl Config {
         Ok(Look {
             theme: Theme { palette, depth: self.colors.unwrap_or(environment.depth) },
             keymap: self.keymap()?,
+            columns: self.columns()?,
             ascii: overrides.ascii || self.ascii.unwrap_or(false),
             mouse: !overrides.no_mouse && self.mouse.unwrap_or(true),
         })
@@ -156,7 +167,9 @@ pub fn default_text() -> String {
          # Draw with nothing but ASCII.\n\
          ascii = false\n\
          # Use the mouse; otherwise it is the terminal's, to select text with.\n\
-         mouse = true\n\n\
+         mouse = true\n\
+         # The columns of the event list: fields of 'vmscope help filter', and \"event\", what it says.\n\
+         columns = [\"time\", \"vcpu\", \"kind\", \"event\"]\n\n\
          # The keys of each action, instead of those here: a character, Ctrl-X, F1 to F12, or Space, Enter, Esc, Tab,\n\
          # Shift-Tab, up, PgUp, Home and the like; a key twice is written gg or \"Esc Esc\".\n\
          [keys]\n",

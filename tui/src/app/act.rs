@@ -75,6 +75,8 @@ impl App {
             Action::Slower => self.change_speed(false),
             Action::Copy(copied) => return self.copy(copied),
             Action::Export(target) => self.export(target),
+            Action::Columns(columns) => self.set_columns(columns),
+            Action::SortBy(by) => self.sort_by(by),
             Action::Sort => self.sort_statistics(),
             Action::SwitchTimes => self.switch_times(),
             Action::SwitchDisplay => self.switch_display(),
@@ -111,6 +113,8 @@ impl App {
             self.settings.banner = None;
         } else if self.forget_search() {
             // Its matches are no longer shown.
+        } else if self.forget_order() {
+            // It is that of the trace again.
         } else if self.forget_range() {
             // It has gone.
         } else if self.is_filtered() {

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use trace_format::Filter;
 
+use super::columns::Columns;
 use super::copy::Copied;
 use super::export::Target;
 use super::location::Location;
 use super::memory::flags::Flags;
 use super::memory::place::MemoryPlace;
 use super::place::Place;
+use super::sort::SortBy;
 use super::view::View;
 use crate::guest::Key;
 
@@ -120,6 +122,10 @@ pub enum Action {
     Copy(Copied),
     /// Writes what is selected to a file.
     Export(Target),
+    /// The event list has these columns.
+    Columns(Columns),
+    /// The event list is in this order; once more the other way round. Without, it is in the trace's.
+    SortBy(Option<SortBy>),
     /// Sorts the focused table by its next column.
     Sort,
     /// Shows the other of the times of exits.

@@ -28,6 +28,9 @@ impl App {
         if let Err(error) = self.filtered.look_for(selection, &self.reader) {
             self.complain(&error);
         }
+        if self.is_sorted() {
+            self.sort_list();
+        }
         if self.is_searched() {
             self.search_in_list();
         }
@@ -60,6 +63,16 @@ impl App {
     #[must_use]
     pub fn listed(&self) -> Listed<'_> {
         let filter = self.filter();
+        if let Some(sorted) = self.sorted() {
+            let place = sorted.place(self.cursor);
+            return Listed {
+                filter,
+                count: sorted.len(),
+                place: place.unwrap_or(0),
+                here: place.is_some(),
+                searched: None,
+            };
+        }
         if !self.is_filtered() {
             return Listed {
                 filter,
@@ -83,12 +96,18 @@ impl App {
 
     /// How many events the list has.
     pub(super) fn listed_count(&self) -> u64 {
+        if let Some(sorted) = self.sorted() {
+            return sorted.len();
+        }
         // What has been found but not been read is not shown yet.
         if self.is_filtered() { self.filtered.matches().place(self.known) } else { self.known }
     }
 
     /// The event at `place` of the list.
     pub(super) fn listed_event(&self, place: u64) -> Option<u64> {
+        if let Some(sorted) = self.sorted() {
+            return sorted.event(place);
+        }
         if self.is_filtered() { self.filtered.matches().event(place) } else { Some(place) }
     }
 

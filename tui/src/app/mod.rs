@@ -6,6 +6,7 @@ pub mod action;
 mod analysis;
 mod bytes;
 pub mod code;
+mod columns;
 mod console;
 mod control;
 pub mod copy;
@@ -33,6 +34,7 @@ mod queries;
 mod range;
 mod save;
 mod search;
+mod sort;
 pub mod statistics;
 pub mod table;
 mod timeline;
@@ -57,6 +59,7 @@ use crate::model::Summary;
 use crate::ui::theme::Theme;
 use crate::work::Job;
 use action::Command;
+pub use columns::{Column, Columns};
 pub use export::Target;
 pub use filter::Listed;
 pub use help::{Help, pane_of};
@@ -67,6 +70,7 @@ pub use playback::Playback;
 pub use progress::{Task, UnderWay};
 pub use range::SelectedRange;
 pub use search::Searching;
+pub use sort::SortBy;
 use table::What;
 pub use timeline::Zoom;
 use view::Focus;
@@ -131,7 +135,13 @@ impl Settings {
     #[must_use]
     pub fn plain() -> Self {
         Self {
-            look: Look { theme: Theme::MONO, keymap: Keymap::default(), ascii: false, mouse: true },
+            look: Look {
+                theme: Theme::MONO,
+                keymap: Keymap::default(),
+                columns: Columns::default(),
+                ascii: false,
+                mouse: true,
+            },
             follow: false,
             temporary: false,
             banner: None,
@@ -165,6 +175,7 @@ pub struct App {
     selected: Option<Event>,
     filtered: finder::Finder,
     search: search::Search,
+    order: sort::Order,
     chosen: range::Chosen,
     marks: Marks,
     playback: Playback,
@@ -212,6 +223,7 @@ impl App {
             selected: None,
             filtered: finder::Finder::default(),
             search: search::Search::default(),
+            order: sort::Order::default(),
             chosen: range::Chosen::default(),
             marks: Marks::default(),
             playback: Playback::default(),
@@ -275,6 +287,7 @@ impl App {
         }
         let found = self.take_matches()
             | self.take_found()
+            | self.take_order()
             | self.take_analysis()
             | self.take_strip()
             | self.take_lines()
@@ -296,6 +309,7 @@ impl App {
             if tick.working {
                 self.filtered.wait();
                 self.search.wait();
+                self.order.wait();
                 self.wait_for_analysis();
                 self.wait_for_strip();
                 self.wait_for_lines();
@@ -312,6 +326,7 @@ impl App {
     fn is_working(&self) -> bool {
         self.filtered.is_busy()
             || self.search.is_busy()
+            || self.order.is_busy()
             || self.is_analysing()
             || self.is_refining()
             || self.is_finding_lines()
@@ -399,7 +414,7 @@ impl App {
         self.scroll_histograms();
         self.load_code();
         self.load_memory();
-        self.load_window(panes.rows(Pane::Events));
+        self.load_window(self.list_rows(&panes));
         self.load_strip(panes.timeline_columns());
         if let Some(area) = panes.inside(Pane::Console) {
             self.summary.console.resize(area.height, area.width);

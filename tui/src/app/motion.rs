@@ -16,10 +16,11 @@ impl App {
         let page = self.panes().map_or(1, |panes| panes.rows(self.focus.pane()));
         match self.focus.pane() {
             Pane::Timeline | Pane::Events => {
-                let page = self.panes().map_or(1, |panes| panes.rows(Pane::Events).max(1));
+                let page = self.panes().map_or(1, |panes| self.list_rows(&panes).max(1));
                 let onwards = matches!(motion, Motion::Down | Motion::HalfPageDown | Motion::PageDown);
                 let newest = self.cursor + 1 >= self.known;
-                let follow = motion == Motion::Last || (self.follow && onwards && newest);
+                let follow =
+                    (motion == Motion::Last && !self.is_sorted()) || (self.follow && onwards && newest);
                 self.at_stop = false;
                 let to = self.moved_in_list(motion, u64::from(page));
                 self.select(to.unwrap_or(self.cursor));

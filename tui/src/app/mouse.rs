@@ -5,7 +5,7 @@ use ratatui::layout::{Position, Rect};
 
 use super::action::{Action, Command, Motion};
 use super::view::Pane;
-use super::{App, Mode};
+use super::{App, Column, Mode, SortBy};
 
 /// Lines that one turn of the wheel scrolls.
 const WHEEL: usize = 3;
@@ -63,8 +63,14 @@ impl App {
     /// A click in a pane: on a row, or on a head, which sorts.
     fn click_in(&mut self, pane: Pane, row: usize, column: u16, width: u16) {
         match pane {
+            Pane::Events if self.has_column_names() && row == 0 => {
+                if let Some(field) = crate::ui::column_at(self, column).and_then(Column::field) {
+                    self.sort_by(Some(SortBy { field: field.name, descending: false }));
+                }
+            }
             Pane::Events => {
-                if let Some((number, _)) = self.window.events.get(row) {
+                let row = row.checked_sub(self.has_column_names().into());
+                if let Some((number, _)) = row.and_then(|row| self.window.events.get(row)) {
                     self.select(*number);
                 }
             }

@@ -16,6 +16,8 @@ pub enum Task {
     Filter,
     /// The search looks for its events.
     Search,
+    /// The list is sorted.
+    Sort,
     /// What the trace amounts to is counted.
     Analysis,
     /// The timeline's events are read.
@@ -34,6 +36,7 @@ impl Task {
             Self::Job(name) => name,
             Self::Filter => "filter",
             Self::Search => "search",
+            Self::Sort => "sort",
             Self::Analysis => "analysis",
             Self::Timeline => "timeline",
             Self::List => "list",
@@ -112,6 +115,7 @@ impl App {
         let busy = [
             (Task::Filter, self.filtered.reached()),
             (Task::Search, self.search.reached()),
+            (Task::Sort, self.order.reached()),
             (Task::Analysis, self.analysing()),
             (Task::Timeline, self.refining()),
             // What more is recorded is there before anybody waits for it.
@@ -128,6 +132,7 @@ impl App {
         match self.under_way().map(|under_way| under_way.task) {
             Some(Task::Filter) => self.set_filter(trace_format::Filter::default()),
             Some(Task::Search) => self.search(trace_format::Filter::default()),
+            Some(Task::Sort) => self.sort_by(None),
             Some(Task::Analysis) => self.stop_analysis(),
             Some(Task::Timeline) => self.stop_timeline(),
             Some(Task::Job(_) | Task::List | Task::Reading) | None => return false,

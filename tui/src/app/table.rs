@@ -11,6 +11,7 @@ use trace_format::filter::{Candidate, complete};
 
 use super::App;
 use super::action::{Action, Motion, Wanted};
+use super::columns::{Columns, complete_columns};
 use super::copy::Copied;
 use super::export::Target;
 use super::location::Location;
@@ -18,6 +19,7 @@ use super::memory::flags::Flags;
 use super::memory::place::MemoryPlace;
 use super::place::Place;
 use super::press::Press::{self, Ctrl, Key, Twice};
+use super::sort::{SortBy, complete_sort};
 use super::view::{Pane, View};
 
 /// Where a key holds.
@@ -134,6 +136,22 @@ const SEARCH: Argument = Argument {
     initial: |app| Ok(app.search_text().to_owned()),
     parse: |text| wanted(text).map(Action::Search),
     complete: |_, text, cursor| complete(text, cursor),
+};
+
+const COLUMNS: Argument = Argument {
+    placeholder: "FIELDS",
+    label: "columns of the events",
+    initial: |app| Ok(app.columns().names().collect::<Vec<_>>().join(",")),
+    parse: |text| Columns::parse(text).map(Action::Columns),
+    complete: |_, text, _| complete_columns(text),
+};
+
+const SORT: Argument = Argument {
+    placeholder: "[-]FIELD",
+    label: "sort the events by",
+    initial: |app| Ok(app.sorted_by().map_or("", |by| by.field).to_owned()),
+    parse: |text| SortBy::parse(text).map(Action::SortBy),
+    complete: |app, text, _| complete_sort(app, text),
 };
 
 const MARK: Argument = Argument {
@@ -258,7 +276,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "previous-pane", &[Key(KeyCode::BackTab)], Action::PreviousPane, "", "focus the pane before"),
     entry(Panes, "maximize", &[char('e'), char('\\')], Action::Maximize, "maximize", "maximize the focused pane, and back"),
     entry(Panes, "open", &[Key(KeyCode::Enter)], Action::Open, "open", "open what is selected: of an event, its fields"),
-    entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: stops what is under way, then from a maximized pane, a search, a range, a filter, to the view's first pane"),
+    entry(Panes, "back", &[Key(KeyCode::Esc)], Action::Back, "", "back: stops what is under way, then from a maximized pane, a search, an order, a range, a filter, to the view's first pane"),
     entry(Panes, "pause", &[char(' ')], Action::TogglePause, "pause", "pause the guest, resume it").live(),
     entry(Panes, "step", &[char('s')], Action::Step, "step", "while paused: one instruction on the selected event's vCPU").live(),
     entry(Panes, "step-over", &[char('S')], Action::StepOver, "over", "while paused: the same, but a call or a repeated instruction to its end").live(),
@@ -281,6 +299,8 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "last", &[char('G'), Key(KeyCode::End)], Action::Move(Motion::Last), "", "to the end, and follow it"),
     ask("filter", &[char('/')], FILTER, "filter", "show only events that match; 'vmscope help filter' has the language"),
     ask("search", &[char('f')], SEARCH, "", "go to the next event that matches and highlight all that do, with the others in view; n and N go on"),
+    ask("columns", &[char('C')], COLUMNS, "", "the columns of the events: fields with commas between them, and 'event', what it says; none are the usual ones"),
+    ask("sort", &[char('O')], SORT, "", "the events in the order of a field, the largest first with -; once more the other way round; none is the trace's order"),
     ask("goto", &[char('#')], GOTO, "", "go to an event by its number, to a time, or so far on or back"),
     entry(Panes, "select-range", &[char('x')], Action::SelectRange, "", "begin a range of time at the cursor, end it, take it back; views 1, 4 to 7 are of it"),
     ask("mark", &[char('m')], MARK, "", "mark the event with a note, kept in a file beside the trace"),
@@ -303,7 +323,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "fit", &[char('0')], Action::Fit, "fit", "timeline: show the whole run"),
     entry(Panes, "left", &[Key(KeyCode::Left), char('h')], Action::PanLeft, "", "timeline: to earlier times; text screen: left"),
     entry(Panes, "right", &[Key(KeyCode::Right), char('l')], Action::PanRight, "", "timeline: to later times; text screen: right"),
-    entry(Scope::Pane(Pane::Statistics), "sort", &[char('o')], Action::Sort, "order", "statistics: sort by the next column"),
+    entry(Scope::Pane(Pane::Statistics), "order", &[char('o')], Action::Sort, "order", "statistics: sort by the next column"),
     entry(Scope::Pane(Pane::Statistics), "times", &[char('t')], Action::SwitchTimes, "guest time", "statistics: of exits the time in the guest before them, or of their handling"),
     ask("memory-at", &[char('a')], MEMORY_AT, "", "view 6: the bytes at an address, a symbol or where a register points; 'gpa 0x1000' is physical"),
     ask("flags", &[char('f')], FLAGS, "", "view 6: list only ranges with these flags: w+x, u !g, large; nothing lists all"),

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use trace_format::Event;
 
-use super::App;
+use super::layout::Panes;
+use super::{App, Pane};
 use crate::work::{Found, Listing};
 
 /// How long events are read before a frame. Neighbours are in one block and there at once; what is far apart may need a
@@ -41,6 +42,11 @@ impl Window {
 }
 
 impl App {
+    /// How many events the list has room for.
+    pub(super) fn list_rows(&self, panes: &Panes) -> u16 {
+        panes.rows(Pane::Events).saturating_sub(self.has_column_names().into())
+    }
+
     /// Reads the `rows` events around the cursor that are to be shown. The view moves no further than it must.
     pub(super) fn load_window(&mut self, rows: u16) {
         let rows = u64::from(rows);

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use trace_format::event::{Event, MACHINE};
 
-use super::text;
+use super::{columns, text};
 use crate::app::{App, Searching};
 use crate::model::class::Class;
 
@@ -15,12 +15,19 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
     let theme = app.theme();
     let window = app.window();
     if window.events.is_empty() {
-        let why =
-            if app.known() == 0 { "no events yet" } else { "no event matches the filter; Esc clears it" };
+        let why = match app.sorted_by() {
+            _ if app.known() == 0 => "no events yet".to_owned(),
+            Some(by) => format!("no event in the list has {}; Esc has the trace's order", by.field),
+            None => "no event matches the filter; Esc clears it".to_owned(),
+        };
         Line::styled(why, theme.dim()).render(area, buffer);
         return;
     }
-    for ((number, event), row) in window.events.iter().zip(area.rows()) {
+    let names = app.has_column_names();
+    if names {
+        columns::head(app, Rect { height: area.height.min(1), ..area }, buffer);
+    }
+    for ((number, event), row) in window.events.iter().zip(area.rows().skip(usize::from(names))) {
         let selected = *number == app.cursor();
         let debugger = app.debugger().and_then(|debugger| debugger.place);
         let mark = match (selected, debugger.is_some_and(|place| place.event == *number)) {
@@ -31,7 +38,10 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         };
         match event {
             Some(event) => {
-                let line = line(app, event, mark, selected);
+                let line = match names {
+                    true => columns::line(app, *number, event, mark, selected),
+                    false => line(app, event, mark, selected),
+                };
                 let written =
                     Rect { width: row.width.min(u16::try_from(line.width()).unwrap_or(u16::MAX)), ..row };
                 line.render(row, buffer);
@@ -72,6 +82,14 @@ pub(super) fn position(app: &App) -> Line<'static> {
     let listed = app.listed();
     let follows = if app.follows() && !app.reader().is_finished() { ", following" } else { "" };
     let at = if listed.here { text::count(listed.place + 1) } else { "between".to_owned() };
+    if let (Some(by), Some(sorted)) = (app.sorted_by(), app.sorted()) {
+        let direction = if by.descending { ", descending" } else { "" };
+        let of = match (sorted.len(), sorted.having) {
+            (all, having) if all == having => text::count(having),
+            (first, having) => format!("the first {} of {}", text::count(first), text::count(having)),
+        };
+        return Line::from(format!(" {at} of {of} by {}{direction}{follows} ", by.field)).right_aligned();
+    }
     let what = if listed.filter.is_empty() { "" } else { " matches" };
     let searched = match listed.searched {
         Some(share) => format!(", {} searched", text::percent(share)),
@@ -89,15 +107,9 @@ fn line(app: &App, event: &Event, mark: &'static str, selected: bool) -> Line<'s
     let class = if selected { Style::new() } else { theme.class(Class::of(&event.payload)) };
     Line::from(vec![
         Span::raw(mark),
-        Span::styled(seconds(event.time, app.summary().last_time), dim),
+        Span::styled(text::seconds(event.time, app.summary().last_time), dim),
         Span::raw(format!(" {vcpu} ")),
         Span::styled(format!("{:<8} ", event.payload.kind().label()), class),
         Span::raw(event.describe(app.header()).to_string()),
     ])
-}
-
-/// Seconds to the microsecond, as wide as the `longest` time needs.
-fn seconds(ns: u64, longest: u64) -> String {
-    let width = (longest / 1_000_000_000).checked_ilog10().map_or(1, |digits| digits as usize + 1);
-    format!("{:>width$}.{:06}", ns / 1_000_000_000, ns / 1000 % 1_000_000)
 }

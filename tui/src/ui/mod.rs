@@ -3,6 +3,7 @@
 
 mod ascii;
 mod code;
+mod columns;
 mod console;
 pub mod detail;
 mod events;
@@ -38,6 +39,7 @@ use ratatui::widgets::{Block, BorderType, Borders, Paragraph, Widget};
 use crate::app::layout::{Panes, SMALLEST};
 use crate::app::{App, Mode, Pane};
 pub(crate) use code::height as registers_height;
+pub(crate) use columns::column_at;
 pub(crate) use detail::vector;
 pub(crate) use memory::walk_height;
 pub(crate) use overview::run_height;

@@ -98,6 +98,22 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Seconds to the microsecond, as wide as the `longest` time needs.
+#[must_use]
+pub fn seconds(ns: u64, longest: u64) -> String {
+    let width = (longest / 1_000_000_000).checked_ilog10().map_or(1, |digits| digits as usize + 1);
+    format!("{:>width$}.{:06}", ns / 1_000_000_000, ns / 1000 % 1_000_000)
+}
+
+/// `text` in at most `width` characters; what is longer ends in `…`.
+#[must_use]
+pub fn shorten(text: &str, width: usize) -> Cow<'_, str> {
+    if text.chars().count() <= width {
+        return text.into();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect::<String>().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ mod job;
 mod lines;
 mod listed;
 mod matches;
+mod sorted;
 mod strips;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +20,7 @@ pub use job::{Ended, Job, Watch};
 pub use lines::Lines;
 pub use listed::{Found, Listing};
 pub use matches::{Matches, Searched};
+pub use sorted::{MOST_SORTED, Sorted, Sorter, Sorting};
 pub use strips::{Part, Strips};
 
 /// A thread that answers questions, the newest one only.

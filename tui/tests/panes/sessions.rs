@@ -42,6 +42,13 @@ fn kind(app: &App) -> Option<Kind> {
     app.selected().map(|event| event.payload.kind())
 }
 
+fn exit_ns(event: &trace_format::Event) -> Option<u64> {
+    match &event.payload {
+        Payload::Exit(exit) => Some(exit.handling_ns),
+        _ => None,
+    }
+}
+
 fn said(app: &App) -> &str {
     app.message().map_or("", |message| message.text.as_str())
 }
@@ -172,6 +179,22 @@ const SESSIONS: &[Session] = &[
         press(app, "<back>");
         assert!(app.searched().is_none());
     }),
+    replay("columns", "", ",latency,exit.re<line-complete><line-accept>", |app, _| {
+        let names: Vec<&str> = app.columns().names().collect();
+        assert_eq!(names, ["time", "vcpu", "kind", "event", "latency", "exit.reason"]);
+        press(app, "<command>columns number,time,vcpu,exit.reason,latency,rip,event<line-accept>");
+        insta::assert_snapshot!("columns", snapshot(app, SIZE));
+        press(app, "<command>columns ,<line-accept>");
+        assert!(!app.has_column_names());
+    }),
+    replay("sort", "<filter>kind == exit<line-accept>", "-latency<line-accept>", |app, _| {
+        let times: Vec<_> =
+            app.window().events.iter().filter_map(|(_, event)| exit_ns(event.as_ref()?)).collect();
+        assert!(times.len() > 10 && times.is_sorted_by(|a, b| a >= b), "{times:?}");
+        insta::assert_snapshot!("sorted", snapshot(app, SIZE));
+        press(app, "<back>");
+        assert_eq!((app.sorted_by(), app.filter()), (None, "kind == exit"));
+    }),
     replay("goto", "", "#42<line-accept>", |app, _| assert_eq!(app.cursor(), 42)),
     replay("memory-at", "", "0xffff_8000_0000_1234<line-accept>", |app, _| {
         assert_eq!((app.view_shown(), app.focused()), (View::Memory, Pane::Memory));
@@ -243,7 +266,7 @@ const SESSIONS: &[Session] = &[
         press(app, "<left>");
         assert!(app.view().start < start);
     }),
-    replay("sort", "<statistics>", "", |app, _| {
+    replay("order", "<statistics>", "", |app, _| {
         let totals: Vec<f64> = app.statistics_rows().iter().map(|row| row.total_ns).collect();
         assert!(totals.is_sorted_by(|a, b| a >= b), "{totals:?}");
     }),

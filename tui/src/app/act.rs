@@ -44,6 +44,9 @@ impl App {
             Action::Move(motion) => self.move_by(motion),
             Action::Goto(place) => self.go_to(place),
             Action::Filter(filter) => self.set_filter(filter.0),
+            Action::SearchConsole(text) => self.search_console(&text),
+            Action::NextInConsole => self.find_in_console(true),
+            Action::PreviousInConsole => self.find_in_console(false),
             Action::Search(wanted) => self.search(wanted.0),
             Action::NextOfKind if self.is_searched() => self.find_match(true),
             Action::PreviousOfKind if self.is_searched() => self.find_match(false),
@@ -111,6 +114,8 @@ impl App {
             self.focus.maximized = false;
         } else if self.settings.banner.is_some() {
             self.settings.banner = None;
+        } else if self.focus.pane() == Pane::Console && self.forget_console_search() {
+            // What is found is no longer shown.
         } else if self.forget_search() {
             // Its matches are no longer shown.
         } else if self.forget_order() {

@@ -50,6 +50,12 @@ pub enum Action {
     Filter(Wanted),
     /// Goes to the next event that matches, with the others in view.
     Search(Wanted),
+    /// Goes to this text in the console.
+    SearchConsole(String),
+    /// Goes to the next line of the console that has it.
+    NextInConsole,
+    /// The one before.
+    PreviousInConsole,
     /// The next event of the search, or without one of the selected one's kind.
     NextOfKind,
     /// The one before.

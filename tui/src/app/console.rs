@@ -1,7 +1,7 @@
 //! Which of the guest's displays the console shows, which part of it, and as of when.
 
 use super::action::Motion;
-use super::{App, Message, Mode, Pane};
+use super::{App, Message, Mode, Pane, console_search};
 use crate::guest::Machine;
 use crate::model::output::Display;
 use crate::model::screen::At;
@@ -14,11 +14,13 @@ const ASIDE: u16 = 8;
 #[derive(Default)]
 pub(super) struct View {
     /// The user's choice; otherwise it is what the guest used last.
-    chosen: Option<Display>,
+    pub(super) chosen: Option<Display>,
     /// The text screen at the cursor.
     at: At,
     /// Its first row and column in view, if the user has moved it.
     corner: Option<(u16, u16)>,
+    /// What is searched.
+    pub(super) search: Option<console_search::Search>,
 }
 
 /// The part of the text screen that the pane shows.
@@ -75,6 +77,15 @@ impl App {
         let places = self.screen_size().0 - part.rows + 1;
         let row = motion.apply(part.row.into(), places.into(), part.rows.into());
         self.console.corner = Some((u16::try_from(row).unwrap_or(0), part.column));
+    }
+
+    /// Scrolls the text screen so that `row` is in view.
+    pub(super) fn show_screen_line(&mut self, row: usize) {
+        let part = self.screen_part();
+        let row = u16::try_from(row).unwrap_or(u16::MAX);
+        if !(part.row..part.row + part.rows).contains(&row) {
+            self.console.corner = Some((row.saturating_sub(part.rows / 2), part.column));
+        }
     }
 
     pub(super) fn scroll_screen_aside(&mut self, right: bool) {

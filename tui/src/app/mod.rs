@@ -8,6 +8,7 @@ mod bytes;
 pub mod code;
 mod columns;
 mod console;
+mod console_search;
 mod control;
 pub mod copy;
 mod debugger;

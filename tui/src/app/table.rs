@@ -81,6 +81,11 @@ pub struct Argument {
 }
 
 impl Entry {
+    const fn within(mut self, pane: Pane) -> Self {
+        self.scope = Scope::Pane(pane);
+        self
+    }
+
     const fn live(mut self) -> Self {
         self.live = true;
         self
@@ -152,6 +157,14 @@ const SORT: Argument = Argument {
     initial: |app| Ok(app.sorted_by().map_or("", |by| by.field).to_owned()),
     parse: |text| SortBy::parse(text).map(Action::SortBy),
     complete: |app, text, _| complete_sort(app, text),
+};
+
+const SEARCH_CONSOLE: Argument = Argument {
+    placeholder: "TEXT",
+    label: "search the console",
+    initial: |app| Ok(app.console_needle().map_or("", |needle| needle.text()).to_owned()),
+    parse: |text| Ok(Action::SearchConsole(text.to_owned())),
+    complete: |_, _, _| Vec::new(),
 };
 
 const MARK: Argument = Argument {
@@ -298,7 +311,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "first", &[Twice(KeyCode::Char('g')), Key(KeyCode::Home)], Action::Move(Motion::First), "", "to the beginning"),
     entry(Panes, "last", &[char('G'), Key(KeyCode::End)], Action::Move(Motion::Last), "", "to the end, and follow it"),
     ask("filter", &[char('/')], FILTER, "filter", "show only events that match; 'vmscope help filter' has the language"),
-    ask("search", &[char('f')], SEARCH, "", "go to the next event that matches and highlight all that do, with the others in view; n and N go on"),
+    ask("search", &[char('F')], SEARCH, "", "go to the next event that matches and highlight all that do, with the others in view; n and N go on"),
     ask("columns", &[char('C')], COLUMNS, "", "the columns of the events: fields with commas between them, and 'event', what it says; none are the usual ones"),
     ask("sort", &[char('O')], SORT, "", "the events in the order of a field, the largest first with -; once more the other way round; none is the trace's order"),
     ask("goto", &[char('#')], GOTO, "", "go to an event by its number, to a time, or so far on or back"),
@@ -332,6 +345,9 @@ pub static TABLE: &[Entry] = &[
     entry(Scope::Pane(Pane::Console), "type", &[char('i')], Action::Type, "type", "console: type to the guest").live(),
     entry(Typing, "stop-typing", &[Ctrl(']'), Twice(KeyCode::Esc)], Action::StopTyping, "stop typing", "stop typing to the guest"),
     entry(Scope::Pane(Pane::Console), "display", &[char('v')], Action::SwitchDisplay, "display", "console: serial terminal or text screen"),
+    ask("search-console", &[char('/')], SEARCH_CONSOLE, "search", "console: go to a text, in what has scrolled away too; with a capital in it capitals matter").within(Pane::Console),
+    entry(Scope::Pane(Pane::Console), "next-in-console", &[char('n')], Action::NextInConsole, "", "console: the next line that has it"),
+    entry(Scope::Pane(Pane::Console), "previous-in-console", &[char('N')], Action::PreviousInConsole, "", "console: the line before that has it"),
     entry(Panes, "suspend", &[Ctrl('z')], Action::Suspend, "", "suspend vmscope, and a live guest with it, until the shell continues it"),
     entry(Help, "help-close", &[Key(KeyCode::Esc), char('?')], Action::Help, "close", "close the help"),
     entry(Help, "help-do", &[Key(KeyCode::Enter)], Action::Accept, "do it", "do what is selected"),

@@ -66,6 +66,46 @@ impl Console {
         self.parser.screen().scrollback()
     }
 
+    /// How many lines there are above the newest screen.
+    fn above(&mut self) -> usize {
+        let shown = self.scrolled_back();
+        let screen = self.parser.screen_mut();
+        screen.set_scrollback(SCROLLBACK);
+        let above = screen.scrollback();
+        screen.set_scrollback(shown);
+        above
+    }
+
+    /// Every line, from the first that can be scrolled to. One that is too long for the screen is several.
+    pub fn lines(&mut self) -> Vec<String> {
+        let (shown, above) = (self.scrolled_back(), self.above());
+        let (rows, columns) = self.parser.screen().size();
+        let mut lines = Vec::new();
+        while lines.len() < above + usize::from(rows) {
+            let back = above.saturating_sub(lines.len());
+            self.parser.screen_mut().set_scrollback(back);
+            let known = lines.len() - (above - back);
+            lines.extend(self.parser.screen().rows(0, columns).skip(known));
+        }
+        self.parser.screen_mut().set_scrollback(shown);
+        lines
+    }
+
+    /// The number of the first line in view, of [all](Self::lines).
+    pub fn first_line(&mut self) -> usize {
+        self.above().saturating_sub(self.scrolled_back())
+    }
+
+    /// Scrolls so that line `number` is in view.
+    pub fn show_line(&mut self, number: usize) {
+        let (above, first) = (self.above(), self.first_line());
+        let rows = usize::from(self.parser.screen().size().0);
+        if !(first..first + rows).contains(&number) {
+            let back = above.saturating_sub(number.saturating_sub(rows / 2));
+            self.parser.screen_mut().set_scrollback(back);
+        }
+    }
+
     /// What is to be shown.
     #[must_use]
     pub fn screen(&self) -> &vt100::Screen {
@@ -160,6 +200,33 @@ mod tests {
                 console.resize(rows, columns);
                 prop_assert!(console.screen().contents().len() < 1 << 20);
             }
+        }
+    }
+
+    #[test]
+    fn every_line_can_be_had_and_shown() {
+        let mut console = Console::new();
+        console.resize(7, 20);
+        for lines in [1, 6, 7, 30, 1500] {
+            for n in 0..lines {
+                console.write(format!("{lines}.{n}\n").as_bytes());
+            }
+            console.scroll(Motion::PageUp, 7);
+            let (before, all) = (console.scrolled_back(), console.lines());
+            assert_eq!(console.scrolled_back(), before, "the view stays");
+            let expected: Vec<String> = (0..lines).map(|n| format!("{lines}.{n}")).collect();
+            let written = all.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
+            let kept = expected.len().min(written);
+            assert_eq!(all[written - kept..written], expected[expected.len() - kept..], "{lines}");
+            let first = console.first_line();
+            let screen: Vec<String> = console.screen().rows(0, 20).collect();
+            assert_eq!(screen, all[first..first + 7]);
+            for number in (0..all.len()).step_by(5) {
+                console.show_line(number);
+                let first = console.first_line();
+                assert!((first..first + 7).contains(&number), "{number} of {}, at {first}", all.len());
+            }
+            console.scroll(Motion::Last, 7);
         }
     }
 }

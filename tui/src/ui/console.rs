@@ -2,15 +2,38 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 use tui_term::widget::{Cursor, PseudoTerminal};
 
 use super::{screen, text};
 use crate::app::{App, Mode};
+use crate::model::find::Needle;
 use crate::model::output::Display;
 
 pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
+    display(app, area, buffer);
+    if let Some(needle) = app.console_needle() {
+        found(needle, app.theme().found(), area, buffer);
+    }
+}
+
+/// Highlights what is searched.
+fn found(needle: &Needle, style: Style, area: Rect, buffer: &mut Buffer) {
+    for row in area.rows() {
+        let line: Vec<char> =
+            row.positions().map(|at| buffer[at].symbol().chars().next().unwrap_or(' ')).collect();
+        for place in needle.places(&line) {
+            let place = u16::try_from(place).unwrap_or(u16::MAX);
+            let width = u16::try_from(needle.len()).unwrap_or(u16::MAX);
+            let cells = Rect { x: row.x.saturating_add(place), width, ..row };
+            buffer.set_style(cells.intersection(row), style.add_modifier(Modifier::REVERSED));
+        }
+    }
+}
+
+fn display(app: &App, area: Rect, buffer: &mut Buffer) {
     match app.display() {
         Display::Serial => serial(app, area, buffer),
         Display::Screen if app.screen().is_unused() => {

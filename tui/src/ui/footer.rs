@@ -7,6 +7,7 @@ use ratatui::widgets::Widget;
 
 use super::{console, progress, text};
 use crate::app::keys::scopes;
+use crate::app::press::Press;
 use crate::app::table::TABLE;
 use crate::app::{App, Mode};
 
@@ -25,10 +26,14 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         line.push_span(Span::styled(to, theme.warning()));
     }
     let live = app.machine().is_some();
+    let mut nearer: Vec<Press> = Vec::new();
     for scope in scopes(app.mode(), app.focused()) {
         let entries = TABLE.iter().filter(|entry| entry.scope == scope && !entry.hint.is_empty());
         for entry in entries.filter(|entry| live || !entry.live) {
-            let Some(key) = app.settings().look.keymap.keys(entry).next() else { continue };
+            // What a key does in one pane comes before what it does elsewhere.
+            let Some(key) = app.settings().look.keymap.keys(entry).find(|key| !nearer.contains(key)) else {
+                continue;
+            };
             let (key, hint) = (format!(" {key}"), format!(" {} ", entry.hint));
             // What does not fit is left out as a whole.
             if line.width() + Line::from(format!("{key}{hint}")).width() > usize::from(area.width) {
@@ -37,6 +42,8 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
             line.push_span(Span::styled(key, theme.key()));
             line.push_span(Span::raw(hint));
         }
+        let here = TABLE.iter().filter(|entry| entry.scope == scope);
+        nearer.extend(here.flat_map(|entry| app.settings().look.keymap.keys(entry)));
     }
     line.render(area, buffer);
 }

@@ -12,6 +12,7 @@ use vmscope::app::press::Press;
 use vmscope::app::table::{Scope, TABLE, What, find};
 use vmscope::app::{App, Mode, Pane, Settings, View};
 use vmscope::guest::Machine;
+use vmscope::model::find::Needle;
 
 use crate::{snapshot, synthetic};
 
@@ -273,6 +274,16 @@ const SESSIONS: &[Session] = &[
     replay("times", "<statistics>", "", |app, _| assert!(app.shows_guest_time())),
     live("type", "<console>", "", |app, _| assert!(matches!(app.mode(), Mode::Typing))),
     live("stop-typing", "<console><type>", "", |app, _| assert!(matches!(app.mode(), Mode::Panes))),
+    replay("search-console", "<console>", "st<line-accept>", |app, _| {
+        assert_eq!(app.console_needle().map(Needle::text), Some("st"));
+        assert!(said(app).starts_with("`st`: line 1 of "), "{}", said(app));
+    }),
+    replay("next-in-console", "<console><search-console>st<line-accept>", "", |app, _| {
+        assert!(said(app).starts_with("`st`: line 2 of "), "{}", said(app));
+    }),
+    replay("previous-in-console", "<console><search-console>st<line-accept>", "", |app, _| {
+        assert!(said(app).ends_with(", on from the bottom"), "{}", said(app));
+    }),
     replay("display", "<console>", "", |app, _| {
         assert_eq!(app.display(), vmscope::model::output::Display::Screen);
     }),

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::path::Path;
 
 use ratatui::layout::Size;
 use trace_format::{Reader, Report, verify};
 use vmscope::app::{App, Settings, View};
 use vmscope::ui;
+use vmscope::ui::theme::Theme;
 use vmscope_tests::replays::{self, name};
 
 const SIZES: [Size; 3] = [Size::new(60, 16), Size::new(80, 24), Size::new(160, 50)];
@@ -36,13 +38,20 @@ fn each_report_is_as_it_was() {
     }
 }
 
+/// Somewhere in the middle of a trace, where all kinds of events are.
+fn app(path: &Path, theme: Theme) -> App {
+    let mut settings = Settings::plain();
+    settings.look.theme = theme;
+    let mut app = App::new(Reader::open(path).unwrap(), settings);
+    app.read_all();
+    app.select(app.known() / 2);
+    app
+}
+
 #[test]
 fn each_view_is_as_it_was() {
     for path in replays::all() {
-        let mut app = App::new(Reader::open(&path).unwrap(), Settings::plain());
-        app.read_all();
-        // Somewhere in the middle, where all kinds of events are.
-        app.select(app.known() / 2);
+        let mut app = app(&path, Theme::MONO);
         for view in View::ALL {
             app.show(view);
             app.read_all();
@@ -51,6 +60,20 @@ fn each_view_is_as_it_was() {
                 let snapshot = format!("{}-{}-{}x{}", name(&path), view.name(), size.width, size.height);
                 insta::assert_snapshot!(snapshot, shown);
             }
+        }
+    }
+}
+
+/// `cat` shows these as they are on a terminal.
+#[test]
+fn each_view_is_as_it_was_in_colour() {
+    for path in replays::all() {
+        let mut app = app(&path, Theme::default());
+        for view in View::ALL {
+            app.show(view);
+            app.read_all();
+            let sizes = SIZES.map(|size| ui::coloured_snapshot(&mut app, size).unwrap());
+            insta::assert_snapshot!(format!("{}-{}-colour", name(&path), view.name()), sizes.join("\n"));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Drawing: a pure function of the state. Nothing here changes [`App`] or reads a file; [`App`] has brought what is
 //! in view up to date before. One module a pane.
 
+mod ansi;
 mod ascii;
 mod code;
 mod columns;
@@ -85,16 +86,28 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
 /// # Errors
 /// None that a terminal in memory has.
 pub fn snapshot(app: &mut App, size: Size) -> std::io::Result<String> {
-    app.resize(size);
-    let mut terminal =
-        ratatui::Terminal::new(TestBackend::new(size.width, size.height)).map_err(std::io::Error::other)?;
-    terminal.draw(|frame| draw(frame, app)).map_err(std::io::Error::other)?;
-    let buffer = terminal.backend().buffer();
+    let buffer = drawn(app, size)?;
     let rows = (0..size.height).map(|y| {
         let row: String = (0..size.width).map(|x| buffer[(x, y)].symbol()).collect();
         row.trim_end().to_owned() + "\n"
     });
     Ok(rows.collect())
+}
+
+/// The same with colours and attributes, as `cat` shows it on a terminal.
+///
+/// # Errors
+/// None that a terminal in memory has.
+pub fn coloured_snapshot(app: &mut App, size: Size) -> std::io::Result<String> {
+    Ok(ansi::text(&drawn(app, size)?))
+}
+
+fn drawn(app: &mut App, size: Size) -> std::io::Result<Buffer> {
+    app.resize(size);
+    let mut terminal =
+        ratatui::Terminal::new(TestBackend::new(size.width, size.height)).map_err(std::io::Error::other)?;
+    terminal.draw(|frame| draw(frame, app)).map_err(std::io::Error::other)?;
+    Ok(terminal.backend().buffer().clone())
 }
 
 fn too_small(area: Rect, buffer: &mut Buffer) {

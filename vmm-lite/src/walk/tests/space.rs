@@ -88,7 +88,7 @@ proptest! {
         for (table, index, flags, to) in entries {
             let gpa = 0x1000 * (1 + table) + size * (index % (0x1000 / size));
             // Mostly present; the page-size bit now and then.
-            memory.0.insert(gpa, 0x1000 * (1 + to) | u64::from(flags) & 0x87 | u64::from(flags & 3 != 3));
+            memory.0.insert(gpa, (0x1000 * (1 + to)) | u64::from(flags & 0x87) | u64::from(flags & 3 != 3));
         }
         let memory = Zeroed(memory);
         let space = paging.space(&memory, 1 << 15);

@@ -1,11 +1,18 @@
 //! The temporary trace of a live run, which the user may want to keep.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use tempfile::TempPath;
+
+use crate::work::Watch;
+
+/// Bytes that are copied between two looks whether it is to stop.
+const AT_ONCE: u64 = 8 << 20;
 
 /// A trace file that goes away with this unless it is kept.
 #[derive(Debug)]
@@ -13,6 +20,10 @@ pub struct Temporary {
     file: TempPath,
     wanted: Option<(PathBuf, File)>,
     kept: Option<PathBuf>,
+    /// Writing it has begun.
+    begun: bool,
+    /// It has been written.
+    done: Arc<AtomicBool>,
 }
 
 impl Temporary {
@@ -22,7 +33,7 @@ impl Temporary {
     /// If it cannot be made.
     pub fn new() -> io::Result<Self> {
         let file = tempfile::Builder::new().prefix("vmscope-").suffix(".vmt").tempfile()?;
-        Ok(Self { file: file.into_temp_path(), wanted: None, kept: None })
+        Ok(Self { file: file.into_temp_path(), wanted: None, kept: None, begun: false, done: Arc::default() })
     }
 
     /// Where it is.
@@ -31,7 +42,7 @@ impl Temporary {
         &self.file
     }
 
-    /// Wants it kept under this name, which is taken at once; [`Self::write`] fills it when the trace is complete.
+    /// Wants it kept under this name, which is taken at once; [`Self::begin`] or [`Self::write`] fill it when the trace is complete.
     ///
     /// # Errors
     /// If there is such a file already, or it cannot be made.
@@ -41,23 +52,36 @@ impl Temporary {
         Ok(())
     }
 
-    /// Writes the trace to where it is wanted, if it is, and tells where that was.
+    /// What writes the trace to where it is wanted, on whatever thread; `None` if it is not wanted, or this was asked
+    /// before.
+    ///
+    /// # Errors
+    /// If the system has no more files to give.
+    pub fn begin(&mut self) -> anyhow::Result<Option<Saving>> {
+        let Some((path, to)) = self.wanted.as_ref().filter(|_| !self.begun) else { return Ok(None) };
+        let to = to.try_clone().with_context(|| format!("cannot save as {}", path.display()))?;
+        self.begun = true;
+        let (from, path) = (self.file.to_path_buf(), path.clone());
+        Ok(Some(Saving { from, path, to, done: Arc::clone(&self.done) }))
+    }
+
+    /// Writes the trace to where it is wanted, if it is and that has not been done.
     ///
     /// # Errors
     /// If that fails; the temporary file is still there then.
-    pub fn write(&mut self) -> anyhow::Result<Option<PathBuf>> {
-        let Some((path, mut to)) = self.wanted.take() else { return Ok(None) };
-        let copied = File::open(&self.file).and_then(|mut from| {
-            io::copy(&mut from, &mut to)?;
-            to.sync_all()
-        });
-        if let Err(error) = copied {
-            // Half a trace under the wanted name is worse than none; the error below is what matters.
-            let _ = fs::remove_file(&path);
-            return Err(error).with_context(|| format!("cannot save as {}", path.display()));
+    pub fn write(&mut self) -> anyhow::Result<()> {
+        let Some((path, to)) = self.wanted.take() else { return Ok(()) };
+        if !self.done.load(Ordering::Acquire) {
+            let (from, done) = (self.file.to_path_buf(), Arc::clone(&self.done));
+            let saving = Saving { from, path: path.clone(), to, done };
+            if let Err(error) = saving.run(&Watch::default()) {
+                // Half a trace under the wanted name is worse than none; the error is what matters.
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
         }
-        self.kept = Some(path.clone());
-        Ok(Some(path))
+        self.kept = Some(path);
+        Ok(())
     }
 
     /// Leaves the file where it is, for when something has gone wrong, and tells where.
@@ -75,24 +99,70 @@ impl Temporary {
     }
 }
 
+/// Writing a temporary trace to where it is wanted.
+#[derive(Debug)]
+pub struct Saving {
+    from: PathBuf,
+    path: PathBuf,
+    to: File,
+    done: Arc<AtomicBool>,
+}
+
+impl Saving {
+    /// Bytes that there are to write.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        fs::metadata(&self.from).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Does it, and tells where it is.
+    ///
+    /// # Errors
+    /// If it fails, or `watch` stops it; it can be done once more then.
+    pub fn run(mut self, watch: &Watch) -> anyhow::Result<PathBuf> {
+        let copied = File::open(&self.from).and_then(|from| {
+            // What was written by one that was stopped.
+            self.to.rewind()?;
+            self.to.set_len(0)?;
+            copy(from, &mut self.to, watch)
+        });
+        copied.with_context(|| format!("cannot save as {}", self.path.display()))?;
+        self.done.store(true, Ordering::Release);
+        Ok(self.path)
+    }
+}
+
 /// Copies what a trace has so far to a new file, and tells how many bytes that are.
 ///
 /// # Errors
-/// If there is such a file already, or either cannot be read or written; no new file is left then.
-pub fn copy_so_far(trace: &Path, path: &Path) -> anyhow::Result<u64> {
+/// If there is such a file already, either cannot be read or written, or `watch` stops it; no new file is left then.
+pub fn copy_so_far(trace: &Path, path: &Path, watch: &Watch) -> anyhow::Result<u64> {
     let said = || format!("cannot copy the trace to {}", path.display());
     let mut to = File::create_new(path).with_context(said)?;
-    let copied = File::open(trace).and_then(|from| {
-        // Not what is recorded meanwhile: it could go on for ever.
-        let length = from.metadata()?.len();
-        let copied = io::copy(&mut from.take(length), &mut to)?;
-        to.sync_all().map(|()| copied)
-    });
+    let copied = File::open(trace).and_then(|from| copy(from, &mut to, watch));
     if copied.is_err() {
         // The error is what matters.
         let _ = fs::remove_file(path);
     }
     copied.with_context(said)
+}
+
+/// Copies what `from` has now, and not what is recorded meanwhile: it could go on for ever.
+fn copy(from: File, to: &mut File, watch: &Watch) -> io::Result<u64> {
+    let length = from.metadata()?.len();
+    let mut from = from.take(length);
+    let mut copied = 0;
+    loop {
+        if watch.is_stopped() {
+            return Err(io::Error::other("it was stopped"));
+        }
+        match io::copy(&mut from.by_ref().take(AT_ONCE), to)? {
+            0 => break,
+            more => copied += more,
+        }
+        watch.tell(copied);
+    }
+    to.sync_all().map(|()| copied)
 }
 
 #[cfg(test)]
@@ -105,9 +175,17 @@ mod tests {
         let target = directory.path().join("kept.vmt");
         let mut temporary = Temporary::new()?;
         fs::write(temporary.path(), b"trace")?;
-        assert_eq!(temporary.write()?, None);
+        temporary.write()?;
+        assert!(temporary.begin()?.is_none() && temporary.kept().is_none());
         temporary.keep_as(target.clone())?;
-        assert_eq!(temporary.write()?, Some(target.clone()));
+        let stopped = temporary.begin()?.context("it is wanted")?;
+        let watch = Watch::default();
+        watch.stop();
+        assert!(stopped.run(&watch).is_err());
+        assert!(temporary.begin()?.is_none(), "it has begun");
+        // Whoever leaves meanwhile has it written all the same.
+        temporary.write()?;
+        assert_eq!(temporary.kept(), Some(target.as_path()));
         assert_eq!(fs::read(&target)?, b"trace");
         assert!(temporary.keep_as(target).is_err(), "an existing file is not replaced");
         let path = temporary.path().to_owned();

@@ -1,13 +1,13 @@
 //! A session of the UI on a terminal: keys in, frames out, commands to the guest.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use crossterm::event::{Event, KeyEventKind};
 
-use crate::app::App;
 use crate::app::action::{Command, Typed, Wanted};
+use crate::app::{App, SAVE};
 use crate::debugger::Debugger;
 use crate::gdb::{Cursor, Server};
 use crate::guest::{Guest, Machine, Toggled};
@@ -143,7 +143,10 @@ impl Session<'_> {
                 guest.stop();
                 Ok(())
             }
-            (Command::SaveCopy { path }, Some(guest)) => self.save_copy(guest, &path),
+            (Command::SaveCopy { path }, Some(guest)) => {
+                self.save_copy(guest, path);
+                Ok(())
+            }
             (Command::Type(typed), Some(guest)) => {
                 self.type_to(guest, &typed);
                 Ok(())
@@ -212,11 +215,13 @@ impl Session<'_> {
         });
     }
 
-    fn save_copy(&mut self, guest: &dyn Guest, path: &Path) -> anyhow::Result<()> {
-        let Some(trace) = guest.trace() else { return Ok(()) };
-        let bytes = copy_so_far(trace, path)?;
-        self.app.tell(format!("{} are in {}", text::bytes(bytes), path.display()));
-        Ok(())
+    fn save_copy(&mut self, guest: &dyn Guest, path: PathBuf) {
+        let Some(trace) = guest.trace().map(Path::to_owned) else { return };
+        let length = std::fs::metadata(&trace).map_or(0, |metadata| metadata.len());
+        self.app.begin("copy", length, move |watch| {
+            let bytes = copy_so_far(&trace, &path, watch)?;
+            Ok(format!("{} are in {}", text::bytes(bytes), path.display()))
+        });
     }
 
     fn type_to(&mut self, guest: &dyn Guest, typed: &Typed) {
@@ -241,7 +246,7 @@ impl Session<'_> {
         self.app.tell(format!("vCPU {vcpu} is at {rip:#x}{symbol}"));
     }
 
-    fn save(&mut self, path: std::path::PathBuf) -> anyhow::Result<()> {
+    fn save(&mut self, path: PathBuf) -> anyhow::Result<()> {
         let Some(temporary) = self.temporary.as_mut() else { return Ok(()) };
         temporary.keep_as(path.clone())?;
         self.app.set_saved(path.clone())?;
@@ -259,11 +264,13 @@ impl Session<'_> {
 
     /// Writes the trace to where it is wanted as soon as it is complete.
     fn keep_if_finished(&mut self) {
-        if !self.ended() {
+        if !self.ended() || self.app.has_job() {
             return;
         }
-        match self.temporary.as_mut().map(|temporary| temporary.write()) {
-            Some(Ok(Some(path))) => self.app.tell(format!("saved as {}", path.display())),
+        match self.temporary.as_mut().map(|temporary| temporary.begin()) {
+            Some(Ok(Some(saving))) => self.app.begin(SAVE, saving.bytes(), move |watch| {
+                saving.run(watch).map(|path| format!("saved as {}", path.display()))
+            }),
             Some(Err(error)) => self.app.complain(error.as_ref()),
             Some(Ok(None)) | None => {}
         }

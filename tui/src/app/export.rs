@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use trace_format::Reader;
 use trace_format::filter::{Candidate, Selection};
 
-use super::App;
+use super::{App, Task};
 use crate::export::{self, Format};
 use crate::new_file::NewFile;
 use crate::ui::text;
@@ -115,21 +115,28 @@ impl App {
         });
     }
 
-    /// Begins something that is done once, on another thread.
-    pub(super) fn begin(
+    /// Begins something that is done once, on another thread, unless something else is under way.
+    pub fn begin(
         &mut self,
         what: &'static str,
         total: u64,
         work: impl FnOnce(&Watch) -> anyhow::Result<String> + Send + 'static,
     ) {
         if let Some(job) = &self.job {
-            let under_way = format!("the {} is still under way: Esc stops it", job.what);
+            let stops = if Task::Job(job.what).can_be_stopped() { ": Esc stops it" } else { "" };
+            let under_way = format!("the {} is still under way{stops}", job.what);
             return self.refuse(under_way);
         }
         match Job::start(what, total, work) {
             Ok(job) => self.job = Some(job),
             Err(error) => self.complain(&error),
         }
+    }
+
+    /// Whether something is.
+    #[must_use]
+    pub const fn has_job(&self) -> bool {
+        self.job.is_some()
     }
 
     /// Tells how it ended, once it has. Returns whether that is new.
@@ -157,7 +164,8 @@ impl App {
 
     /// Has it stop. Whether there was something.
     pub(super) fn stop_job(&mut self) -> bool {
-        self.job.as_ref().map(Job::stop).is_some()
+        let job = self.job.as_ref().filter(|job| Task::Job(job.what).can_be_stopped());
+        job.map(Job::stop).is_some()
     }
 }
 

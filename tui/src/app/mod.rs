@@ -68,7 +68,7 @@ use keys::{Keymap, Meaning};
 pub use line::Line;
 pub use list::List;
 pub use playback::Playback;
-pub use progress::{Task, UnderWay};
+pub use progress::{SAVE, Task, UnderWay};
 pub use range::SelectedRange;
 pub use search::Searching;
 pub use sort::SortBy;

@@ -7,6 +7,9 @@ use super::App;
 /// What is over sooner is not shown: it would flicker.
 const UNNOTICED: Duration = Duration::from_millis(500);
 
+/// The name of the job that writes a trace to where it is wanted.
+pub const SAVE: &str = "save";
+
 /// Something under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -46,8 +49,9 @@ impl Task {
 
     /// Whether going back stops it.
     #[must_use]
-    pub const fn can_be_stopped(self) -> bool {
-        !matches!(self, Self::List | Self::Reading)
+    pub fn can_be_stopped(self) -> bool {
+        // What is saved was wanted, and is written at the latest when the program is left.
+        !matches!(self, Self::List | Self::Reading | Self::Job(SAVE))
     }
 }
 

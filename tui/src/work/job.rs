@@ -31,6 +31,11 @@ impl Watch {
         reader.tell_in(Arc::clone(&self.reached));
     }
 
+    /// Has it stop soon.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Tells how far it has come.
     pub fn tell(&self, reached: u64) {
         self.reached.store(reached, Ordering::Relaxed);
@@ -82,7 +87,7 @@ impl Job {
 
     /// Has it stop soon.
     pub fn stop(&self) {
-        self.watch.stop.store(true, Ordering::Relaxed);
+        self.watch.stop();
     }
 
     /// How it ended; `None` before it has, and once that was told.

@@ -339,7 +339,7 @@ pub static TABLE: &[Entry] = &[
     entry(Scope::Pane(Pane::Statistics), "order", &[char('o')], Action::Sort, "order", "statistics: sort by the next column"),
     entry(Scope::Pane(Pane::Statistics), "times", &[char('t')], Action::SwitchTimes, "guest time", "statistics: of exits the time in the guest before them, or of their handling"),
     ask("memory-at", &[char('a')], MEMORY_AT, "", "view 6: the bytes at an address, a symbol or where a register points; 'gpa 0x1000' is physical"),
-    ask("flags", &[char('f')], FLAGS, "", "view 6: list only ranges with these flags: w+x, u !g, large; nothing lists all"),
+    ask("flags", &[char('f')], FLAGS, "flags", "address space: list only ranges with these flags: w+x, u !g, large; nothing lists all").within(Pane::Space),
     entry(Scope::Pane(Pane::Space), "changes", &[char('d')], Action::SwitchChanges, "changes", "address space: what has changed since the range began, or the guest stopped before"),
     entry(Scope::Pane(Pane::Space), "next-space", &[char('c')], Action::NextSpace, "next cr3", "address space: that of the next cr3"),
     entry(Scope::Pane(Pane::Console), "type", &[char('i')], Action::Type, "type", "console: type to the guest").live(),

@@ -1,7 +1,7 @@
 //! The help, from the table of everything that can be done.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Widget};
@@ -10,13 +10,19 @@ use super::text;
 use crate::app::table::Entry;
 use crate::app::{App, Help};
 
+/// Lines for what the selected entry is for, and the height from which on they are there.
+const ABOUT: u16 = 3;
+const ROOM_FOR_ABOUT: u16 = 14;
+
 /// Draws it and tells where the terminal's cursor belongs.
 pub(super) fn draw(app: &App, help: &Help, body: Rect, buffer: &mut Buffer) -> Option<Position> {
     let theme = app.theme();
     let entries = app.help_entries();
     let width = body.width.saturating_sub(2).min(92);
-    let rows = u16::try_from(entries.len()).unwrap_or(u16::MAX).min(body.height.saturating_sub(3));
-    let height = (rows + 3).min(body.height);
+    // Room for all that is said of the selected one.
+    let about = if body.height >= ROOM_FOR_ABOUT { ABOUT } else { 0 };
+    let rows = u16::try_from(entries.len()).unwrap_or(u16::MAX).min(body.height.saturating_sub(3 + about));
+    let height = (rows + 3 + about).min(body.height);
     let area =
         Rect::new(body.x + (body.width - width) / 2, body.y + (body.height - height) / 2, width, height);
     let block = Block::bordered()
@@ -30,17 +36,20 @@ pub(super) fn draw(app: &App, help: &Help, body: Rect, buffer: &mut Buffer) -> O
     let inner = block.inner(area);
     Clear.render(area, buffer);
     block.render(area, buffer);
-    let [search, list] = ratatui::layout::Layout::vertical([
-        ratatui::layout::Constraint::Length(1),
-        ratatui::layout::Constraint::Min(0),
-    ])
-    .areas(inner);
+    let [search, list, below] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(about)]).areas(inner);
     const LABEL: &str = " search: ";
     Line::from(vec![
         Span::styled(LABEL, theme.dim()),
         Span::styled(text::escape(help.text()).into_owned(), theme.key()),
     ])
     .render(search, buffer);
+    if let Some(selected) = entries.get(help.selected().min(entries.len().saturating_sub(1))) {
+        let lines = text::wrap(selected.help, usize::from(below.width).saturating_sub(2));
+        for (row, line) in below.rows().zip(lines) {
+            Line::styled(format!(" {line}"), theme.good()).render(row, buffer);
+        }
+    }
     let first = (help.selected() + 1).saturating_sub(usize::from(list.height));
     for (row, (n, entry)) in list.rows().zip(entries.into_iter().enumerate().skip(first)) {
         line(app, entry).render(row, buffer);

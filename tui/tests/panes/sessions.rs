@@ -201,7 +201,7 @@ const SESSIONS: &[Session] = &[
         assert_eq!((app.view_shown(), app.focused()), (View::Memory, Pane::Memory));
         assert_eq!(app.hex().map(|hex| hex.at), Some(At::Virtual(0xffff_8000_0000_1230)));
     }),
-    replay("flags", "<memory>", "w !u<line-accept>", |app, _| {
+    replay("flags", "<memory><next-pane><next-pane>", "w !u<line-accept>", |app, _| {
         assert_eq!((app.space_flags().to_string(), app.focused()), ("w !u".into(), Pane::Space));
     }),
     replay("changes", "<memory><next-pane><next-pane>", "", |app, _| {

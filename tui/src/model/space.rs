@@ -6,6 +6,8 @@ use trace_format::event::{PagingMode, Walk, WalkFault, WalkOutcome};
 
 /// The most pages that are kept of all address spaces together; of more it is said that there are.
 const MOST_PAGES: usize = 200_000;
+/// The most address spaces that are told apart: more than anybody chooses from.
+const MOST_TABLES: usize = 4096;
 /// The bits of an entry that every mode has (SDM vol. 3, 5.3 to 5.5), and bit 63 where entries have 64 bits.
 const WRITE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
@@ -13,7 +15,7 @@ const PAGE_SIZE: u64 = 1 << 7;
 const GLOBAL: u64 = 1 << 8;
 const EXECUTE_DISABLE: u64 = 1 << 63;
 /// The physical address in a 64-bit entry.
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+pub const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// What may be done with a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +86,7 @@ pub struct Spaces {
     /// By gpa of the top table.
     known: BTreeMap<u64, Known>,
     pages: usize,
-    /// How many pages were not kept.
+    /// How many walks told of pages and spaces that were not kept.
     left_out: u64,
 }
 
@@ -103,7 +105,12 @@ impl Spaces {
         if walk.mode == PagingMode::Off {
             return;
         }
-        let known = self.known.entry(top_table(walk.mode, walk.cr3)).or_default();
+        let table = top_table(walk.mode, walk.cr3);
+        if self.known.len() >= MOST_TABLES && !self.known.contains_key(&table) {
+            self.left_out += 1;
+            return;
+        }
+        let known = self.known.entry(table).or_default();
         known.walks += 1;
         let (first, last, page) = match found(walk) {
             Found::Page(page) => (page.gva, page.last, Some(page)),
@@ -158,7 +165,7 @@ impl Spaces {
         self.known.get(&table).map_or(&[], |known| &known.before)
     }
 
-    /// How many walks found pages that there was no room for.
+    /// How many walks told of pages or of a space that there was no room for.
     #[must_use]
     pub const fn left_out(&self) -> u64 {
         self.left_out
@@ -400,6 +407,18 @@ mod tests {
             spaces.add(&mapped(0x1000, page << 12, page << 13, 4096));
         }
         assert_eq!((spaces.after(0x1000).len(), spaces.left_out()), (MOST_PAGES, 3));
+    }
+
+    #[test]
+    fn too_many_spaces_are_said() {
+        let mut spaces = Spaces::default();
+        for n in 1..=MOST_TABLES as u64 + 2 {
+            spaces.add(&mapped(n << 12, 0x5000, 0x9000, 4096));
+        }
+        // Those that are known go on.
+        spaces.add(&mapped(0x1000, 0x6000, 0xa000, 4096));
+        assert_eq!((spaces.tables().len(), spaces.left_out()), (MOST_TABLES, 2));
+        assert_eq!(spaces.after(0x1000), [stretch(0x5000, 0x6fff, 0x9000)]);
     }
 
     fn any_stretches() -> impl Strategy<Value = Vec<Stretch>> {

@@ -93,7 +93,7 @@ impl Control {
     /// # Errors
     /// When there is no such vCPU, or the run has ended.
     pub fn space(&self, vcpu: u8, cr3: Option<u64>) -> Result<Space> {
-        /// As many as 2048 tables have: enough for a kernel that maps gigabytes, a few milliseconds.
+        /// As many as 2048 tables have: enough for a kernel that maps gigabytes, two milliseconds.
         const MOST: usize = 1 << 20;
         let mut paging = self.machine.probes.paging(&self.registers(vcpu)?.system);
         paging.cr3 = cr3.unwrap_or(paging.cr3);

@@ -80,13 +80,13 @@ impl Format {
 
     /// gpa of the entry for `gva` in the table at `table`.
     pub(super) const fn entry_gpa(self, table: u64, level: u8, gva: u64) -> u64 {
-        let (index_bits, entry_bytes) = match self.kind {
-            Kind::Bits32 => (10, 4),
-            Kind::Pae | Kind::Long(_) => (9, 8),
+        let index_bits = match self.kind {
+            Kind::Bits32 => 10,
+            Kind::Pae | Kind::Long(_) => 9,
         };
         // Above PAE's top level `gva` has no bits left, so that its index is below 4.
         let index = (gva >> (12 + index_bits * (level as u32 - 1))) & ((1 << index_bits) - 1);
-        table + index * entry_bytes
+        table + index * self.entry_bytes()
     }
 
     /// How many entries a table of `level` has, and how many bytes of addresses each is for.
@@ -103,6 +103,24 @@ impl Format {
         match self.kind {
             Kind::Bits32 => memory.read_u32(entry_gpa).map(u64::from),
             Kind::Pae | Kind::Long(_) => memory.read_u64(entry_gpa),
+        }
+    }
+
+    /// Bytes of an entry.
+    pub(super) const fn entry_bytes(self) -> u64 {
+        match self.kind {
+            Kind::Bits32 => 4,
+            Kind::Pae | Kind::Long(_) => 8,
+        }
+    }
+
+    /// The entry with this index in the copy of a table; `None` behind its end.
+    pub(super) fn entry_of(self, copy: &[u8], index: usize) -> Option<u64> {
+        match self.kind {
+            Kind::Bits32 => copy.as_chunks().0.get(index).map(|bytes| u32::from_le_bytes(*bytes).into()),
+            Kind::Pae | Kind::Long(_) => {
+                copy.as_chunks().0.get(index).map(|bytes| u64::from_le_bytes(*bytes))
+            }
         }
     }
 

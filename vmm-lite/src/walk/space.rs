@@ -3,7 +3,10 @@
 use trace_format::event::{PagingMode, Permissions};
 
 use super::entry::{self, Format};
-use super::{Leaf, Paging, PhysicalMemory};
+use super::{Leaf, PAGE_SIZE, Paging, PhysicalMemory};
+
+/// The most stretches that are listed: those of a guest that scatters its pages take memory of the host's.
+const MOST_STRETCHES: usize = 1 << 16;
 
 /// A page, or neighbours that are mapped alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +30,12 @@ pub struct Space {
     pub table: u64,
     /// None overlaps another, and no two neighbours could be one.
     pub stretches: Vec<Stretch>,
-    /// Tables have more than was read: they are many, or refer to themselves.
+    /// There is more than was listed: tables are many, refer to themselves, or map page after page differently.
     pub more: bool,
 }
 
 impl Paging {
-    /// Lists what the tables map, of which at most `most` entries are read.
+    /// Lists what the tables map, of which at most `most` entries are read, in at most 65536 stretches.
     #[must_use]
     pub fn space(&self, memory: &impl PhysicalMemory, most: usize) -> Space {
         let Some(format) = Format::of(self) else { return Space::default() };
@@ -58,6 +61,12 @@ impl<M: PhysicalMemory> Listing<'_, M> {
     /// Lists a table of `level`, whose first entry is for gva `base`. As deep as there are levels, whatever the tables have.
     fn table(&mut self, table: u64, level: u8, base: u64, permissions: Permissions) {
         let (entries, span) = self.format.extent(level);
+        // One look-up of where memory is for all entries: one each takes five times as long. Nobody writes tables of a
+        // paused guest, so that nothing depends on reading an entry in one access.
+        let mut copy = [0; PAGE_SIZE as usize];
+        let length = usize::try_from(entries * self.format.entry_bytes()).unwrap_or(0).min(copy.len());
+        let copy = &mut copy[..length];
+        let whole = self.memory.read_bytes(table, copy).is_some();
         for index in 0..entries {
             let Some(left) = self.left.checked_sub(1) else {
                 self.space.more = true;
@@ -65,10 +74,13 @@ impl<M: PhysicalMemory> Listing<'_, M> {
             };
             self.left = left;
             let gva = canonical(self.mode, base + index * span);
-            // A table that reaches out of memory ends there.
-            let Some(value) = self.format.read(self.memory, self.format.entry_gpa(table, level, gva)) else {
-                return;
+            let value = if whole {
+                usize::try_from(index).ok().and_then(|index| self.format.entry_of(copy, index))
+            } else {
+                self.format.read(self.memory, self.format.entry_gpa(table, level, gva))
             };
+            // A table that reaches out of memory ends there.
+            let Some(value) = value else { return };
             if value & entry::PRESENT == 0 || value & self.format.reserved(level, value) != 0 {
                 continue;
             }
@@ -92,6 +104,11 @@ impl<M: PhysicalMemory> Listing<'_, M> {
             && (last.permissions, last.page_size) == (permissions, page_size)
         {
             last.length += page_size;
+            return;
+        }
+        if self.space.stretches.len() == MOST_STRETCHES {
+            // Nothing is read any more.
+            (self.space.more, self.left) = (true, 0);
             return;
         }
         self.space.stretches.push(Stretch { gva, length: page_size, gpa, permissions, page_size });

@@ -15,6 +15,8 @@ const NARROW: u64 = 8;
 const WIDE_COLUMNS: u16 = 17 + 8 * 5 + 2 + 16;
 /// The size of a page: what cannot be read at one byte of a guest's page cannot at the others.
 const PAGE: u64 = 4096;
+/// The most bytes that are kept to be compared when the guest stops again: many screens.
+const MOST_SEEN: usize = 1 << 18;
 /// RSP's place among the registers.
 const RSP: usize = 7;
 
@@ -185,7 +187,7 @@ impl App {
             };
             let marked = (0..).zip(&read).map(|(n, byte)| byte.map(|byte| (byte, changed(n, byte))));
             shown.push(HexRow { address, bytes: marked.collect() });
-            if now {
+            if now && self.memory.hex.seen.1.len() < MOST_SEEN {
                 let known = (address..).zip(read).filter_map(|(address, byte)| Some((address, byte?)));
                 self.memory.hex.seen.1.extend(known);
             }

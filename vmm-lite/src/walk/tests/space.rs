@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{BITS32, Entries, FIVE_LEVEL, FOUR_LEVEL, PAE, Paging};
-use crate::walk::{PAGE_SIZE, Space, Stretch};
+use crate::walk::{PAGE_SIZE, PhysicalMemory, Space, Stretch};
 
 const MANY: usize = 1 << 20;
 
@@ -14,13 +14,37 @@ fn ranges(space: &Space) -> Vec<(u64, u64, u64)> {
 /// Memory whose other entries are not present.
 struct Zeroed(Entries);
 
-impl crate::walk::PhysicalMemory for Zeroed {
+impl PhysicalMemory for Zeroed {
     fn read_u32(&self, gpa: u64) -> Option<u32> {
         Some(self.0.read_u32(gpa).unwrap_or(0))
     }
 
     fn read_u64(&self, gpa: u64) -> Option<u64> {
         Some(self.0.read_u64(gpa).unwrap_or(0))
+    }
+
+    /// As the entries are, of which a mode has one size.
+    fn read_bytes(&self, gpa: u64, buffer: &mut [u8]) -> Option<()> {
+        for (at, bytes) in (gpa..).step_by(4).zip(buffer.as_chunks_mut().0) {
+            // The upper half of a 64-bit entry is not an entry of its own.
+            let entry = self.0.0.get(&at).or_else(|| self.0.0.get(&(at & !7)));
+            let half = entry.map_or(0, |entry| if self.0.0.contains_key(&at) { *entry } else { entry >> 32 });
+            *bytes = (half as u32).to_le_bytes();
+        }
+        Some(())
+    }
+}
+
+/// The same where tables cannot be read as a whole.
+struct EntryByEntry<'a>(&'a Zeroed);
+
+impl PhysicalMemory for EntryByEntry<'_> {
+    fn read_u32(&self, gpa: u64) -> Option<u32> {
+        self.0.read_u32(gpa)
+    }
+
+    fn read_u64(&self, gpa: u64) -> Option<u64> {
+        self.0.read_u64(gpa)
     }
 
     fn read_bytes(&self, _gpa: u64, _buffer: &mut [u8]) -> Option<()> {
@@ -71,6 +95,17 @@ fn tables_that_refer_to_themselves_end() {
 }
 
 #[test]
+fn pages_that_are_scattered_are_not_listed_without_end() {
+    // One table, each page of which is elsewhere, behind every entry of two levels.
+    let scattered = (0..512).map(|n| (0x4000 + 8 * n, 0x10_0003 + 0x2000 * n));
+    let above = (0..512).flat_map(|n| [(0x2000 + 8 * n, 0x3003), (0x3000 + 8 * n, 0x4003)]);
+    let memory = Zeroed(Entries(scattered.chain(above).chain([(0x1000, 0x2003)]).collect()));
+    let space = FOUR_LEVEL.space(&memory, MANY);
+    assert_eq!((space.stretches.len(), space.more), (1 << 16, true));
+    assert_eq!(ranges(&space)[513], (0x20_1000, 0x1000, 0x10_2000));
+}
+
+#[test]
 fn paging_that_is_off_has_no_tables() {
     assert_eq!(Paging::default().space(&Entries::default(), MANY), Space::default());
 }
@@ -92,6 +127,7 @@ proptest! {
         }
         let memory = Zeroed(memory);
         let space = paging.space(&memory, 1 << 15);
+        prop_assert_eq!(&paging.space(&EntryByEntry(&memory), 1 << 15), &space);
         prop_assume!(!space.more);
         for Stretch { gva, length, gpa, page_size, permissions } in &space.stretches {
             for offset in [0, length / 2 / page_size * page_size, length - 1] {

@@ -69,6 +69,7 @@ impl App {
             Action::SpaceFlags(flags) => self.set_space_flags(flags),
             Action::SwitchChanges => self.switch_changes(),
             Action::NextSpace => self.next_space(),
+            Action::ShowSpace(cr3) => self.show_space(cr3),
             Action::Mark(note) => self.mark(note),
             Action::Unmark => self.unmark(),
             Action::NextMark => self.find_mark(true),

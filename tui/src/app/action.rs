@@ -110,6 +110,8 @@ pub enum Action {
     SwitchChanges,
     /// The next address space.
     NextSpace,
+    /// The address space of this CR3.
+    ShowSpace(u64),
     /// Marks the selected event, with a note.
     Mark(String),
     /// Takes its mark away.

@@ -76,7 +76,13 @@ impl App {
             }
             Pane::Timeline => self.click_in_timeline(row, column, width),
             Pane::Statistics if row == 0 => self.sort_statistics(),
-            Pane::Statistics | Pane::Vectors | Pane::Origins | Pane::Shootdowns | Pane::Targets => {
+            Pane::Statistics
+            | Pane::Vectors
+            | Pane::Origins
+            | Pane::Shootdowns
+            | Pane::Targets
+            | Pane::Pages
+            | Pane::Space => {
                 if let Some(row) = row.checked_sub(1) {
                     self.select_row(pane, row);
                 }
@@ -95,6 +101,8 @@ impl App {
             Pane::Shootdowns => self.shootdown_list(),
             Pane::Targets => self.target_list(),
             Pane::Code => self.code_list(),
+            Pane::Pages => self.page_list(),
+            Pane::Space => self.space_list(),
             pane => self.bucket_list(pane),
         };
         let to = list.first() + row;

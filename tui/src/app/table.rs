@@ -16,6 +16,7 @@ use super::copy::Copied;
 use super::export::Target;
 use super::location::Location;
 use super::memory::flags::Flags;
+use super::memory::parse_cr3;
 use super::memory::place::MemoryPlace;
 use super::place::Place;
 use super::press::Press::{self, Ctrl, Key, Twice};
@@ -249,6 +250,14 @@ const MEMORY_AT: Argument = Argument {
     complete: |app, text, _| app.complete_memory_place(text),
 };
 
+const SPACE: Argument = Argument {
+    placeholder: "CR3",
+    label: "address space of cr3",
+    initial: |_| Ok(String::new()),
+    parse: |text| parse_cr3(text).map(Action::ShowSpace),
+    complete: |app, text, _| app.complete_cr3(text),
+};
+
 const FLAGS: Argument = Argument {
     placeholder: "FLAGS",
     label: "ranges with",
@@ -342,6 +351,7 @@ pub static TABLE: &[Entry] = &[
     ask("flags", &[char('f')], FLAGS, "flags", "address space: list only ranges with these flags: w+x, u !g, large; nothing lists all").within(Pane::Space),
     entry(Scope::Pane(Pane::Space), "changes", &[char('d')], Action::SwitchChanges, "changes", "address space: what has changed since the range began, or the guest stopped before"),
     entry(Scope::Pane(Pane::Space), "next-space", &[char('c')], Action::NextSpace, "next cr3", "address space: that of the next cr3"),
+    ask("space", &[char('t')], SPACE, "", "address space: that of a cr3; Tab lists those that were walked, a paused guest's can be any").within(Pane::Space),
     entry(Scope::Pane(Pane::Console), "type", &[char('i')], Action::Type, "type", "console: type to the guest").live(),
     entry(Typing, "stop-typing", &[Ctrl(']'), Twice(KeyCode::Esc)], Action::StopTyping, "stop typing", "stop typing to the guest"),
     entry(Scope::Pane(Pane::Console), "display", &[char('v')], Action::SwitchDisplay, "display", "console: serial terminal or text screen"),

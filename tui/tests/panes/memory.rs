@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Size;
 use trace_format::event::{
     Access, Actor, Exit, ExitReason, Level, PagingMode, Payload, Permissions, Registers, Trap, TrapClass,
@@ -147,7 +147,13 @@ fn spaces_are_told_apart_and_each_is_shown() {
     press(&mut app, "c");
     assert_eq!(app.space_listed().map(|listed| (listed.table, listed.place)), Some((0x5000, (2, 2))));
     assert_eq!(ranges(&app), [(DATA, 0x1000)]);
-    press(&mut app, "c");
+    press(&mut app, "t0x1000\n");
+    assert_eq!(ranges(&app), [(DATA + 0x1000, 0x2000)]);
+    // With its flags; and one that was never walked.
+    for (typed, table) in [("t5018\n", 0x5000), ("t9000\n", 0x5000), ("t0x1000\n", 0x1000)] {
+        press(&mut app, typed);
+        assert_eq!(app.space_listed().map(|listed| listed.table), Some(table), "{typed}");
+    }
     press(&mut app, "fx\n");
     assert!(app.space_rows().is_empty());
     assert!(snapshot(&mut app, SIZES[2]).contains("no range has these flags"));
@@ -158,6 +164,29 @@ fn spaces_are_told_apart_and_each_is_shown() {
     }
     press(&mut app, "w !u\n");
     assert_eq!(ranges(&app).len(), 1);
+}
+
+#[test]
+fn a_click_selects_a_range() {
+    let mut app = app();
+    app.select(3);
+    app.focus(Pane::Space);
+    press(&mut app, "");
+    let area = app.panes().and_then(|panes| panes.inside(Pane::Space)).expect("it is shown");
+    assert_eq!(ranges(&app), [(DATA + 0x1000, 0x2000)]);
+    press(&mut app, "t5000\n");
+    for row in [1, 2] {
+        // Below the last there is none to be selected.
+        app.mouse(MouseEvent {
+            kind: MouseEventKind::Down(MouseButton::Left),
+            column: area.x,
+            row: area.y + row,
+            modifiers: KeyModifiers::NONE,
+        });
+        assert_eq!(app.space_list().selected(1), Some(0));
+    }
+    press(&mut app, "\n");
+    assert_eq!(app.hex().map(|hex| hex.at), Some(At::Virtual(DATA)));
 }
 
 #[test]
@@ -336,6 +365,12 @@ fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
     let new = Stretch { gva: DATA + 0x1000, last: DATA + 0x1fff, gpa: 0xa000, page_size: 4096, rights };
     assert_eq!(app.space_rows(), [SpaceRow::Changed(Change::New(new))]);
     insta::assert_snapshot!("memory-changed", snapshot(&mut app, SIZES[2]));
+    // Another space in between does not make it forget what it had before.
+    for typed in ["t8000\n", "t7000\n"] {
+        press(&mut app, typed);
+        app.look_at_memory_of(&guest).expect("it tells");
+    }
+    assert_eq!(app.space_rows(), [SpaceRow::Changed(Change::New(new))]);
     press(&mut app, "d");
     app.look_at_memory_of(&guest).expect("it tells");
     for (typed, at) in [("arax\n", At::Virtual(DATA + 0x20)), ("agpa 0xff8\n", At::Physical(0xff0))] {

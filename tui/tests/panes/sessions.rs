@@ -212,6 +212,10 @@ const SESSIONS: &[Session] = &[
         app.read_all();
         assert_eq!(app.space_listed().map(|listed| (listed.table, listed.place)), Some((0x1000, (1, 1))));
     }),
+    replay("space", "<memory><next-pane><next-pane>", "10<line-complete><line-accept>", |app, _| {
+        app.read_all();
+        assert_eq!(app.space_listed().map(|listed| listed.table), Some(0x1000));
+    }),
     replay("select-range", "<select-range><page-down>", "", |app, _| {
         let range = app.range().expect("a range is selected");
         assert_eq!(range.events, Some(26));

@@ -20,6 +20,7 @@ use super::view::{Pane, View};
 use crate::gdb::recorded::Moment;
 use crate::guest::Guest;
 pub use hex::{At, Hex, HexRow};
+pub(super) use spaces::parse_cr3;
 pub use spaces::{Listed, SpaceRow};
 
 /// How many events are looked at for a walk before the selected one.

@@ -1,11 +1,16 @@
 //! What an address space maps.
 
+use std::rc::Rc;
+
+use trace_format::filter::Candidate;
+
 use super::flags::Flags;
 use super::{App, Motion};
 use crate::app::list::List;
 use crate::app::view::Pane;
 use crate::guest::{Guest, Space};
-use crate::model::space::{Change, Stretch, changes, top_table};
+use crate::model::space::{ADDRESS, Change, Stretch, changes, top_table};
+use crate::ui::text;
 use crate::work::Range;
 
 /// The most ranges that are listed: more than somebody looks through.
@@ -48,9 +53,21 @@ pub(super) struct View {
     rows: Vec<SpaceRow>,
     listed: Option<Listed>,
     made: Option<Made>,
-    /// The space of a paused guest when so many events were recorded, and when it was paused before.
-    live: Option<(u64, Space)>,
-    before: Vec<Space>,
+    /// The space of a paused guest, and those of when it was paused before.
+    live: Option<Live>,
+    /// The newest last.
+    before: Vec<Live>,
+}
+
+/// What a paused guest has told.
+#[derive(Debug)]
+struct Live {
+    /// When so many events were recorded.
+    known: u64,
+    /// Asked for this top table, gpa; otherwise for that of its vCPU.
+    asked: (u8, Option<u64>),
+    /// As large as a guest likes, up to what the monitor lists: not copied.
+    space: Rc<Space>,
 }
 
 /// What rows are made from.
@@ -61,6 +78,19 @@ struct Made {
     changes: bool,
     analysis: Option<(Range, u64)>,
     live: Option<u64>,
+}
+
+/// Understands `text` as a CR3: hexadecimal, with or without 0x.
+///
+/// # Errors
+/// If it is none: a sentence that says what could be.
+pub(in crate::app) fn parse_cr3(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.strip_prefix("0x").unwrap_or(text).replace('_', "");
+    let digits = Some(digits).filter(|digits| !digits.starts_with('+'));
+    digits
+        .and_then(|digits| u64::from_str_radix(&digits, 16).ok())
+        .ok_or_else(|| format!("`{text}` is no cr3: write its gpa (0x1000); Tab lists those that are known"))
 }
 
 impl App {
@@ -120,6 +150,36 @@ impl App {
         }
     }
 
+    /// Goes to the address space of `cr3`. A paused guest has one at any table.
+    pub(in crate::app) fn show_space(&mut self, cr3: u64) {
+        let tables = self.tables();
+        // A user may write flags and PCID with it; where PAE has tables between pages, they are none.
+        let known = tables.iter().find(|table| **table == cr3);
+        let table = known.or_else(|| tables.iter().find(|table| **table == cr3 & ADDRESS)).copied();
+        match table {
+            None if !self.shows_live_code() => {
+                self.refuse(format!("no walk of cr3 {cr3:#x} was recorded in what is analysed"));
+            }
+            _ => self.memory.spaces.chosen = Some(table.unwrap_or(cr3)),
+        }
+    }
+
+    /// Those whose digits have `text` in them, with what is known of each.
+    pub(in crate::app) fn complete_cr3(&self, text: &str) -> Vec<Candidate> {
+        let walks: Vec<(u64, u64)> =
+            self.analysis().map(|analysis| analysis.spaces.tables()).unwrap_or_default();
+        let about = |table: u64| match walks.iter().find(|(known, _)| *known == table) {
+            Some((_, 1)) => "1 walk".to_owned(),
+            Some((_, walks)) => format!("{} walks", text::count(*walks)),
+            None => "the paused guest's".to_owned(),
+        };
+        let named = self.tables().into_iter().map(|table| (table, format!("{table:#x}")));
+        let fits = named.filter(|(_, name)| name.contains(text.trim()));
+        let candidate =
+            |(table, name)| Candidate { text: name, about: about(table), replaces: 0..text.len() };
+        fits.map(candidate).collect()
+    }
+
     /// The top tables that walks tell of, the most frequent first, and that of the paused guest.
     fn tables(&self) -> Vec<u64> {
         let mut tables: Vec<u64> = self
@@ -127,7 +187,7 @@ impl App {
             .map(|analysis| analysis.spaces.tables().into_iter().map(|(table, _)| table).collect())
             .unwrap_or_default();
         let live = self.memory.spaces.live.as_ref().filter(|_| self.shows_live_code());
-        if let Some((_, space)) = live
+        if let Some(Live { space, .. }) = live
             && !tables.contains(&space.table)
         {
             tables.push(space.table);
@@ -162,34 +222,33 @@ impl App {
     /// Lists what a paused guest's tables map. Returns whether that is new.
     pub(super) fn look_at_space_of(&mut self, guest: &dyn Guest, vcpu: u8) -> anyhow::Result<bool> {
         let known = self.known;
-        let chosen = self.memory.spaces.chosen;
-        let current = self
-            .memory
-            .spaces
-            .live
-            .as_ref()
-            .is_some_and(|(at, space)| *at == known && chosen.is_none_or(|table| table == space.table));
-        if !current {
-            let space = guest.space(vcpu, chosen)?;
-            if let Some((at, old)) = self.memory.spaces.live.replace((known, space))
-                && at != known
-            {
-                // One of each address space is kept, and not of all that there ever were.
-                const MOST_KEPT: usize = 16;
-                let before = &mut self.memory.spaces.before;
-                before.retain(|kept| kept.table != old.table);
-                before.push(old);
-                before.drain(..before.len().saturating_sub(MOST_KEPT));
+        let asked = (vcpu, self.memory.spaces.chosen);
+        let live = self.memory.spaces.live.as_ref();
+        let space = match live.filter(|live| (live.known, live.asked) == (known, asked)) {
+            Some(live) => Rc::clone(&live.space),
+            None => {
+                let space = Rc::new(guest.space(vcpu, asked.1)?);
+                let new = Live { known, asked, space: Rc::clone(&space) };
+                if let Some(old) = self.memory.spaces.live.replace(new) {
+                    // The last few that were looked at are kept, and not of all that there ever were.
+                    const MOST_KEPT: usize = 16;
+                    let before = &mut self.memory.spaces.before;
+                    before.retain(|kept| (kept.known, kept.space.table) != (old.known, old.space.table));
+                    before.push(old);
+                    before.drain(..before.len().saturating_sub(MOST_KEPT));
+                }
+                space
             }
-        }
-        let Some((_, space)) = self.memory.spaces.live.clone() else { return Ok(false) };
+        };
         let made = self.made(space.table, Some(known));
         if self.memory.spaces.made.as_ref() == Some(&made) {
             return Ok(false);
         }
-        let kept = self.memory.spaces.before.iter().find(|kept| kept.table == space.table);
-        let before = kept.map_or_else(|| space.stretches.clone(), |kept| kept.stretches.clone());
-        self.list_space(made, None, &before, &space.stretches, space.more);
+        let mut before = self.memory.spaces.before.iter().rev();
+        // Another space may have been looked at since the guest stopped, and this one before that.
+        let before = before.find(|kept| kept.known != known && kept.space.table == space.table);
+        let before = Rc::clone(before.map_or(&space, |kept| &kept.space));
+        self.list_space(made, None, &before.stretches, &space.stretches, space.more);
         Ok(true)
     }
 
@@ -239,5 +298,20 @@ impl App {
     pub(super) fn scroll_space(&mut self, rows: u16) {
         let count = self.memory.spaces.rows.len();
         self.memory.spaces.list.show(count, rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_cr3;
+
+    #[test]
+    fn a_cr3_is_hexadecimal() {
+        for (text, cr3) in [("0x1000", 0x1000), (" 25b0000 ", 0x25b_0000), ("0x1_000", 0x1000)] {
+            assert_eq!(parse_cr3(text), Ok(cr3), "{text}");
+        }
+        for wrong in ["", "0x", "+1", "0x+1", "cr3", "0x1_0000_0000_0000_0000"] {
+            assert!(parse_cr3(wrong).is_err_and(|error| error.contains("is no cr3")), "{wrong}");
+        }
     }
 }

@@ -103,7 +103,8 @@ pub(super) fn space(app: &App, area: Rect, buffer: &mut Buffer) {
                 "a range of time has changes: x begins one, x ends it; d lists what is mapped"
             }
             (true, ..) => "nothing has changed; d lists what is mapped",
-            (false, ..) => "nothing is known to be mapped",
+            (false, Some(_), _) => "nothing is known to be mapped",
+            (false, None, _) => "these tables map nothing",
         };
         return explain(app, why, area, buffer);
     }

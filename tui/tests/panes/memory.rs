@@ -254,6 +254,9 @@ impl Guest for Paused {
     }
 
     fn space(&self, _: u8, table: Option<u64>) -> anyhow::Result<Space> {
+        if table == Some(0x6000) {
+            return Ok(Space { table: 0x6000, ..Space::default() });
+        }
         let rights = Rights { write: true, ..Rights::default() };
         let last = DATA + if self.more.get() { 0x1fff } else { 0xfff };
         let stretch = Stretch { gva: DATA, last, gpa: 0x9000, page_size: 4096, rights };
@@ -371,7 +374,10 @@ fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
         app.look_at_memory_of(&guest).expect("it tells");
     }
     assert_eq!(app.space_rows(), [SpaceRow::Changed(Change::New(new))]);
-    press(&mut app, "d");
+    press(&mut app, "dt6000\n");
+    app.look_at_memory_of(&guest).expect("it tells");
+    assert!(snapshot(&mut app, SIZES[2]).contains("these tables map nothing"));
+    press(&mut app, "t7000\n");
     app.look_at_memory_of(&guest).expect("it tells");
     for (typed, at) in [("arax\n", At::Virtual(DATA + 0x20)), ("agpa 0xff8\n", At::Physical(0xff0))] {
         press(&mut app, typed);

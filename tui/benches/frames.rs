@@ -17,6 +17,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 use trace_format::Reader;
+use vmscope::app::action::Action;
 use vmscope::app::table::{Scope, TABLE, What};
 use vmscope::app::{App, Mode, Settings, View};
 use vmscope::ui;
@@ -154,11 +155,33 @@ fn main() {
             everywhere(&mut ui, after, looking);
         }
     }
+    list(&mut ui, after, looking);
     sorts.iter().for_each(Frames::show);
     match peak() {
         Some(mib) if measured => println!("at most {mib} MiB of memory"),
         _ => println!("memory: not known (/proc/self/clear_refs cannot be written)"),
     }
+}
+
+/// The event list searched, with columns, and in an order, each beside those before.
+fn list(ui: &mut Ui, after: &mut Frames, looking: &mut Frames) {
+    ui.app.show(View::Events);
+    for line in [
+        "filter kind in {exit, ipi}",
+        "search vcpu == 2 && kind == exit",
+        "columns time,vcpu,kind,latency",
+        "sort -latency",
+    ] {
+        ui.turn(looking, line, |_| {});
+        ui.line(line);
+        ui.settle(looking, line);
+        everywhere(ui, after, looking);
+    }
+    // The search and the order; `everywhere` leaves the pane as large as it was.
+    while ui.app.searched().is_some() || ui.app.sorted_by().is_some() {
+        ui.turn(after, "back", |app| drop(app.update(Action::Back)));
+    }
+    ui.line("columns ,");
 }
 
 /// Every key that the view has, at places all over the trace.

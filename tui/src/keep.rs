@@ -42,13 +42,22 @@ impl Temporary {
         &self.file
     }
 
-    /// Wants it kept under this name, which is taken at once; [`Self::begin`] or [`Self::write`] fill it when the trace is complete.
+    /// Wants it kept under this name, which is taken at once; [`Self::begin`] or [`Self::write`] fill it when the trace is
+    /// complete. If it was wanted before and that has failed, it is no longer wanted there.
     ///
     /// # Errors
-    /// If there is such a file already, or it cannot be made.
+    /// If there is such a file already, but for the one that failed, or it cannot be made.
     pub fn keep_as(&mut self, path: PathBuf) -> anyhow::Result<()> {
-        let file = File::create_new(&path).with_context(|| format!("cannot save as {}", path.display()))?;
-        self.wanted = Some((path, file));
+        if self.wanted.as_ref().is_none_or(|(before, _)| *before != path) {
+            let file =
+                File::create_new(&path).with_context(|| format!("cannot save as {}", path.display()))?;
+            if let Some((before, _)) = self.wanted.replace((path, file)) {
+                // Half a trace; where there is no room it may be what takes it.
+                let _ = fs::remove_file(before);
+            }
+        }
+        self.begun = false;
+        self.done = Arc::default();
         Ok(())
     }
 
@@ -59,8 +68,8 @@ impl Temporary {
     /// If the system has no more files to give.
     pub fn begin(&mut self) -> anyhow::Result<Option<Saving>> {
         let Some((path, to)) = self.wanted.as_ref().filter(|_| !self.begun) else { return Ok(None) };
-        let to = to.try_clone().with_context(|| format!("cannot save as {}", path.display()))?;
         self.begun = true;
+        let to = to.try_clone().with_context(|| format!("cannot save as {}", path.display()))?;
         let (from, path) = (self.file.to_path_buf(), path.clone());
         Ok(Some(Saving { from, path, to, done: Arc::clone(&self.done) }))
     }
@@ -191,6 +200,25 @@ mod tests {
         let path = temporary.path().to_owned();
         drop(temporary);
         assert!(!path.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn what_failed_can_be_wanted_once_more() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let [first, second] = ["first.vmt", "second.vmt"].map(|name| directory.path().join(name));
+        let mut temporary = Temporary::new()?;
+        fs::write(temporary.path(), b"trace")?;
+        let watch = Watch::default();
+        watch.stop();
+        for again in [&first, &first, &second] {
+            temporary.keep_as(again.clone())?;
+            assert!(temporary.begin()?.context("it is wanted")?.run(&watch).is_err());
+        }
+        assert!(!first.exists(), "nothing is left under the name that failed");
+        temporary.keep_as(second.clone())?;
+        assert_eq!(temporary.begin()?.context("it is wanted")?.run(&Watch::default())?, second);
+        assert_eq!(fs::read(&second)?, b"trace");
         Ok(())
     }
 }

@@ -271,7 +271,10 @@ impl Session<'_> {
             Some(Ok(Some(saving))) => self.app.begin(SAVE, saving.bytes(), move |watch| {
                 saving.run(watch).map(|path| format!("saved as {}", path.display()))
             }),
-            Some(Err(error)) => self.app.complain(error.as_ref()),
+            Some(Err(error)) => {
+                self.app.set_not_saved();
+                self.app.complain(error.as_ref());
+            }
             Some(Ok(None)) | None => {}
         }
     }

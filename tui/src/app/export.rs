@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use trace_format::Reader;
 use trace_format::filter::{Candidate, Selection};
 
-use super::{App, Task};
+use super::{App, SAVE, Task};
 use crate::export::{self, Format};
 use crate::new_file::NewFile;
 use crate::ui::text;
@@ -129,8 +129,15 @@ impl App {
         }
         match Job::start(what, total, work) {
             Ok(job) => self.job = Some(job),
-            Err(error) => self.complain(&error),
+            Err(error) => self.job_failed(what, &error),
         }
+    }
+
+    fn job_failed(&mut self, what: &str, error: &dyn std::error::Error) {
+        if what == SAVE {
+            self.set_not_saved();
+        }
+        self.complain(error);
     }
 
     /// Whether something is.
@@ -157,7 +164,7 @@ impl App {
         match ended {
             Ended::Done(text) => self.tell(text),
             Ended::Stopped => self.tell(format!("the {what} was stopped; nothing of it is left")),
-            Ended::Failed(error) => self.complain(error.as_ref()),
+            Ended::Failed(error) => self.job_failed(what, error.as_ref()),
         }
         true
     }

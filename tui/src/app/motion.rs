@@ -110,7 +110,7 @@ impl App {
             wanted.previous(&mut self.reader, self.cursor)
         };
         match found {
-            Ok(Some(number)) if number < self.known => self.select(number),
+            Ok(Some(number)) if number < self.known => self.select_found(number, None),
             Ok(_) => self.tell(format!("no {} {what}", if forward { "later" } else { "earlier" })),
             Err(error) => self.complain(&error),
         }

@@ -32,9 +32,40 @@ impl App {
         kept
     }
 
+    /// Saving it has failed: it can be saved under another name.
+    pub fn set_not_saved(&mut self) {
+        self.saved = None;
+    }
+
     /// Whether leaving now loses the trace.
     #[must_use]
     pub fn unsaved(&self) -> bool {
         self.settings.temporary && self.saved.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::{App, SAVE, Settings};
+
+    #[test]
+    fn what_could_not_be_saved_can_be_once_more() {
+        let reader = trace_format::Reader::from_bytes(crate::embedded::TRACE).unwrap();
+        let mut app = App::new(reader, Settings { temporary: true, ..Settings::plain() });
+        let directory = tempfile::tempdir().unwrap();
+        app.set_saved(directory.path().join("full.vmt")).unwrap();
+        assert!(app.name_to_save().unwrap_err().contains("full.vmt already") && !app.unsaved());
+        app.begin(SAVE, 1, |_| anyhow::bail!("no room"));
+        app.read_all();
+        assert_eq!(
+            app.message().map(|message| (message.text.as_str(), message.error)),
+            Some(("no room", true))
+        );
+        assert_eq!((app.name_to_save(), app.unsaved()), (Ok("tlb-shootdown.vmt".to_owned()), true));
+        // What else fails does not concern it.
+        app.set_saved(directory.path().join("kept.vmt")).unwrap();
+        app.begin("export", 1, |_| anyhow::bail!("no room"));
+        app.read_all();
+        assert!(!app.unsaved());
     }
 }

@@ -142,21 +142,29 @@ impl App {
         };
         self.search.pending = None;
         match (found.filter(|_| known), around) {
-            (Some(number), _) if number < self.known => self.select(number),
+            (Some(number), _) if number < self.known => self.select_found(number, None),
             (None, Some(number)) if complete && number < self.known => {
-                self.select(number);
                 let end = if forward {
                     "past the last match: on from the first"
                 } else {
                     "past the first match: on from the last"
                 };
-                self.tell(end);
+                self.select_found(number, Some(end));
             }
             (None, None) if complete => {
                 let text = format!("no event matches {}", self.search.wanted);
                 self.tell(text);
             }
             _ => self.search.pending = Some(forward),
+        }
+    }
+
+    /// Selects what was found, and says whether it is at an end, or not in the list as that is sorted.
+    pub(super) fn select_found(&mut self, number: u64, end: Option<&str>) {
+        self.select(number);
+        let told: Vec<String> = end.map(str::to_owned).into_iter().chain(self.out_of_order(number)).collect();
+        if !told.is_empty() {
+            self.tell(told.join("; "));
         }
     }
 
@@ -249,5 +257,20 @@ mod tests {
         app.update(Action::Goto(crate::app::place::Place::Event(3)));
         app.read_all();
         assert_eq!(app.cursor(), 3);
+    }
+
+    #[test]
+    fn what_is_not_in_the_sorted_list_is_said() {
+        let mut app = searching("number in {7, 100}");
+        app.update(Action::Filter(Wanted(Filter::parse("number > 50").unwrap())));
+        app.update(Action::SortBy(Some(crate::app::SortBy { field: "number", descending: true })));
+        app.read_all();
+        app.update(Action::NextOfKind);
+        assert_eq!((app.cursor(), said(&app)), (100, "past the last match: on from the first"));
+        app.update(Action::Filter(Wanted(Filter::default())));
+        app.update(Action::SortBy(Some(crate::app::SortBy { field: "ipi.vector", descending: true })));
+        app.read_all();
+        app.update(Action::NextOfKind);
+        assert_eq!(said(&app), "event 100 is not in the list by ipi.vector");
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use trace_format::filter::{Candidate, Field, field, fields};
 
 use super::App;
+use crate::ui::text;
 use crate::work::{Sorted, Sorter, Sorting};
 
 /// Of a trace that grows, events are sorted anew after this many times the time that it took.
@@ -133,6 +134,20 @@ impl App {
             self.sort_by(None);
         }
         was
+    }
+
+    /// Why event `number` is not in the sorted list, if it is not.
+    pub(super) fn out_of_order(&self, number: u64) -> Option<String> {
+        let (by, sorted) = (self.order.by?, self.order.sorted.as_ref()?);
+        if sorted.place(number).is_some() {
+            return None;
+        }
+        let number = text::count(number);
+        Some(if sorted.len() < sorted.having {
+            format!("event {number} is not among the first {} by {}", text::count(sorted.len()), by.field)
+        } else {
+            format!("event {number} is not in the list by {}", by.field)
+        })
     }
 
     /// Takes what was sorted. Returns whether there is something new.

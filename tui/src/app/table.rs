@@ -321,7 +321,7 @@ pub static TABLE: &[Entry] = &[
     entry(Panes, "last", &[char('G'), Key(KeyCode::End)], Action::Move(Motion::Last), "", "to the end, and follow it"),
     ask("filter", &[char('/')], FILTER, "filter", "show only events that match; 'vmscope help filter' has the language"),
     ask("search", &[char('F')], SEARCH, "", "go to the next event that matches and highlight all that do, with the others in view; n and N go on"),
-    ask("columns", &[char('C')], COLUMNS, "", "the columns of the events: fields with commas between them, and 'event', what it says; none are the usual ones"),
+    ask("columns", &[char('C')], COLUMNS, "", "the columns of the events: fields with commas between them, and 'event', what it says, below a line of their names where a click sorts; none are the usual ones"),
     ask("sort", &[char('O')], SORT, "", "the events in the order of a field, the largest first with -; once more the other way round; none is the trace's order"),
     ask("goto", &[char('#')], GOTO, "", "go to an event by its number, to a time, or so far on or back"),
     entry(Panes, "select-range", &[char('x')], Action::SelectRange, "", "begin a range of time at the cursor, end it, take it back; views 1, 4 to 7 are of it"),

@@ -22,15 +22,35 @@ pub(super) fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
 /// Highlights what is searched.
 fn found(needle: &Needle, style: Style, area: Rect, buffer: &mut Buffer) {
     for row in area.rows() {
-        let line: Vec<char> =
-            row.positions().map(|at| buffer[at].symbol().chars().next().unwrap_or(' ')).collect();
+        let (line, columns) = characters(row, buffer);
         for place in needle.places(&line) {
-            let place = u16::try_from(place).unwrap_or(u16::MAX);
-            let width = u16::try_from(needle.len()).unwrap_or(u16::MAX);
-            let cells = Rect { x: row.x.saturating_add(place), width, ..row };
+            let (from, _) = columns[place];
+            let (_, to) = columns[place + needle.len() - 1];
+            let cells = Rect { x: from, width: to - from, ..row };
             buffer.set_style(cells.intersection(row), style.add_modifier(Modifier::REVERSED));
         }
     }
+}
+
+/// The characters of a row, and from which column to before which each is: several combine to one, and some are two
+/// columns wide.
+fn characters(row: Rect, buffer: &Buffer) -> (Vec<char>, Vec<(u16, u16)>) {
+    let (mut line, mut columns) = (Vec::new(), Vec::new());
+    let mut x = row.left();
+    while x < row.right() {
+        let symbol = match buffer[(x, row.y)].symbol() {
+            "" => " ",
+            symbol => symbol,
+        };
+        let width = u16::try_from(Span::raw(symbol).width()).unwrap_or(1).max(1);
+        let end = x.saturating_add(width).min(row.right());
+        for c in symbol.chars() {
+            line.push(c);
+            columns.push((x, end));
+        }
+        x = end;
+    }
+    (line, columns)
 }
 
 fn display(app: &App, area: Rect, buffer: &mut Buffer) {
@@ -118,5 +138,29 @@ fn part(app: &App) -> String {
         (true, false) => format!("rows {rows}"),
         (false, true) => format!("columns {columns}"),
         (true, true) => format!("{rows} × {columns}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_is_highlighted_where_it_is() {
+        let mut screen = vt100::Parser::new(1, 20, 0);
+        screen.process("日本 e\u{301}rr 日err".as_bytes());
+        let area = Rect::new(3, 2, 20, 1);
+        let highlighted = |text: &str| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, 30, 4));
+            PseudoTerminal::new(screen.screen()).render(area, &mut buffer);
+            found(&Needle::new(text).unwrap(), Style::new(), area, &mut buffer);
+            let is = |x: &u16| buffer[(area.x + *x, area.y)].modifier.contains(Modifier::REVERSED);
+            (0..area.width).filter(is).collect::<Vec<_>>()
+        };
+        assert_eq!(highlighted("日本"), [0, 1, 2, 3]);
+        assert_eq!(highlighted("本 e"), [2, 3, 4, 5]);
+        assert_eq!(highlighted("err"), [11, 12, 13]);
+        assert_eq!(highlighted("日"), [0, 1, 9, 10]);
+        assert!(highlighted("本e").is_empty());
     }
 }

@@ -2,13 +2,14 @@
 
 mod code;
 mod console;
+mod events;
 mod memory;
 mod sessions;
 mod synthetic;
 mod timeline;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui::layout::Size;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use ratatui::layout::{Position, Size};
 use trace_format::{Kind, Reader};
 use vmscope::app::action::{Action, Command, Motion};
 use vmscope::app::{App, Pane, Settings, View};
@@ -32,6 +33,10 @@ fn snapshot(app: &mut App, size: Size) -> String {
 
 fn press(app: &mut App, keys: &str) -> Option<Command> {
     keys.chars().filter_map(|c| app.key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))).last()
+}
+
+fn mouse(app: &mut App, kind: MouseEventKind, at: Position) {
+    app.mouse(MouseEvent { kind, column: at.x, row: at.y, modifiers: KeyModifiers::NONE });
 }
 
 fn select(app: &mut App, kind: Kind, nth: usize) {

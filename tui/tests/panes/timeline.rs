@@ -1,13 +1,13 @@
 //! The timeline: stalls, marks and ranges in it, the mouse, and stretches with more events than are read at once.
 
-use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{MouseButton, MouseEventKind};
 use ratatui::layout::Position;
 use trace_format::event::{Exit, ExitReason, Payload};
 use trace_format::{Event, Header, Reader, Writer};
 use vmscope::app::action::Action;
 use vmscope::app::{App, Pane, Settings, View};
 
-use super::{SIZES, press, snapshot};
+use super::{SIZES, mouse, press, snapshot};
 
 fn shootdowns() -> App {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../replays/tlb-shootdown-4.vmt");
@@ -16,10 +16,6 @@ fn shootdowns() -> App {
     app.show(View::Timeline);
     app.read_all();
     app
-}
-
-fn mouse(app: &mut App, kind: MouseEventKind, at: Position) {
-    app.mouse(MouseEvent { kind, column: at.x, row: at.y, modifiers: KeyModifiers::NONE });
 }
 
 /// Where the timeline's line `row` has column `column`.

@@ -103,7 +103,11 @@ impl Terminal {
 
     /// Gives the terminal another size.
     pub fn resize(&self, rows: u16, columns: u16) {
-        lock(&self.screen).screen_mut().set_size(rows, columns);
+        let mut parser = lock(&self.screen);
+        parser.screen_mut().set_size(rows, columns);
+        // What is seen from now on was drawn for this size.
+        parser.process(b"\x1b[2J");
+        drop(parser);
         self.master.resize(size(rows, columns)).unwrap_or_else(|e| panic!("its size: {e}"));
     }
 

@@ -45,7 +45,7 @@ fn the_screen_is_drawn_anew_at_every_size() {
             lines.len() == usize::from(rows)
                 && (rows < 9 || whole.clone().any(|line| line.chars().count() == usize::from(columns)))
                 && lines.iter().all(|line| line.chars().count() <= usize::from(columns))
-                && screen.contains("tlb-shootdown")
+                && screen.contains("exited with 0")
         });
     }
     terminal.resize(4, 30);
@@ -70,13 +70,28 @@ fn the_mouse_chooses_views_and_events_and_can_be_left_to_the_terminal() {
     // The wheel, down.
     terminal.press(&format!("\x1b[<65;{x};{y}M"));
     terminal.wait("three lines on", |screen| screen.contains(" 8 of 1 098"));
+    assert!(takes_mouse(&terminal));
     terminal.press("q");
     assert_eq!(terminal.status(), 0);
 
     let mut terminal = replay(&["--no-mouse"]);
     terminal.press("q");
-    let capture = |terminal: &Terminal| terminal.written().windows(8).any(|w| w == b"\x1b[?1000h");
-    assert!(!capture(&terminal));
+    assert!(!takes_mouse(&terminal));
+    assert_eq!(terminal.status(), 0);
+}
+
+/// Whether the program has asked for the mouse (xterm's mode 1000).
+fn takes_mouse(terminal: &Terminal) -> bool {
+    terminal.written().windows(8).any(|written| written == b"\x1b[?1000h")
+}
+
+#[test]
+fn nobody_is_left_stopped() {
+    // The only program of its terminal.
+    let mut terminal = replay(&[]);
+    terminal.press("\x1a");
+    terminal.wait("the reason", |screen| screen.contains("it is not suspended"));
+    terminal.press("q");
     assert_eq!(terminal.status(), 0);
 }
 

@@ -79,6 +79,8 @@ pub struct Space {
     pub table: u64,
     /// What is mapped, in the order of addresses.
     pub stretches: Vec<Stretch>,
+    /// Paging is on; otherwise there are no tables, and every address is mapped to itself.
+    pub paging: bool,
     /// There is more than was listed.
     pub more: bool,
 }

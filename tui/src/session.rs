@@ -111,7 +111,7 @@ impl Session<'_> {
                 };
                 match command {
                     Some(Command::Quit) => return Ok(()),
-                    Some(Command::Suspend) => screen.suspend()?,
+                    Some(Command::Suspend) => self.suspend(&mut screen)?,
                     Some(Command::Copy(text)) => screen.copy(&text)?,
                     Some(command) => self.carry_out(command),
                     None => {}
@@ -173,6 +173,13 @@ impl Session<'_> {
         if let Err(error) = result {
             self.app.complain(error.as_ref());
         }
+    }
+
+    fn suspend(&mut self, screen: &mut Screen) -> std::io::Result<()> {
+        if !screen.suspend()? {
+            self.app.tell("there is no shell that could continue vmscope: it is not suspended");
+        }
+        Ok(())
     }
 
     /// Looks what the guest has been stopped for, and which breakpoints it has. Returns whether there is something new.

@@ -76,19 +76,25 @@ impl Screen {
         self.terminal.size()
     }
 
-    /// Stops this process as Ctrl-Z does and takes the terminal again when it is continued.
+    /// Stops this job as Ctrl-Z does and takes the terminal again when it is continued. Returns whether there is anybody who
+    /// could continue it: otherwise nothing is done.
     ///
     /// # Errors
     /// If the terminal refuses.
-    pub fn suspend(&mut self) -> io::Result<()> {
+    pub fn suspend(&mut self) -> io::Result<bool> {
+        if !has_shell()? {
+            return Ok(false);
+        }
         give_back();
-        #[cfg(unix)]
-        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
+        // Whoever has started this is of the same job and stops with it. Linux gives a process's signal to its main thread
+        // if it can, which this is: here everything stands still until somebody continues it.
+        rustix::process::kill_current_process_group(rustix::process::Signal::TSTP)?;
         enter()?;
         // All of it is drawn anew. Not by `clear`: that asks the terminal where its cursor is, and the thread that reads keys
         // would get the answer.
         let size = self.terminal.size()?;
-        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))?;
+        Ok(true)
     }
 }
 
@@ -106,6 +112,32 @@ fn enter() -> io::Result<()> {
         execute!(stdout(), EnableMouseCapture).inspect_err(|_| give_back())?;
     }
     Ok(())
+}
+
+/// Whether a shell with job control has started this: a process of the same session and another group (POSIX, "orphaned
+/// process group"). In a terminal that runs nothing else, nobody could continue what was stopped.
+fn has_shell() -> io::Result<bool> {
+    use rustix::process::{getpgid, getpgrp, getppid, getsid};
+    let (session, group) = (getsid(None)?, getpgrp());
+    let mut parent = getppid();
+    // Through those that are of the same job: a script, `sudo`.
+    while let Some(process) = parent {
+        if getsid(Some(process)).ok() != Some(session) {
+            return Ok(false);
+        }
+        if getpgid(Some(process)).ok() != Some(group) {
+            return Ok(true);
+        }
+        parent = parent_of(process);
+    }
+    Ok(false)
+}
+
+/// The parent of another process (proc(5), `stat`: the fourth field, behind a name in parentheses).
+fn parent_of(process: rustix::process::Pid) -> Option<rustix::process::Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    rustix::process::Pid::from_raw(fields.split_whitespace().nth(1)?.parse().ok()?)
 }
 
 /// Nothing can be done here about a terminal that refuses: it is probably gone.

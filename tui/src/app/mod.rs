@@ -349,6 +349,9 @@ impl App {
             // Where GDB has stopped it is what is to be seen.
             self.follow = true;
         }
+        if new && self.shows_live_code() {
+            self.stands_still();
+        }
         if new {
             self.stop_typing_to_nobody();
         }

@@ -36,6 +36,7 @@ impl App {
 
     fn click(&mut self, at: Position) -> Option<Command> {
         self.message = None;
+        self.forget_drag();
         if !matches!(self.mode, Mode::Panes) {
             return None;
         }
@@ -54,6 +55,9 @@ impl App {
 
     /// Goes on where a click has begun; only in the timeline does that mean something.
     fn drag(&mut self, at: Position) -> Option<Command> {
+        if !matches!(self.mode, Mode::Panes) {
+            return None;
+        }
         let inside = self.panes()?.inside(Pane::Timeline)?;
         let column = at.x.clamp(inside.left(), inside.right().saturating_sub(1)) - inside.x;
         self.drag_in_timeline(column, inside.width);
@@ -79,15 +83,16 @@ impl App {
             Pane::Statistics
             | Pane::Vectors
             | Pane::Origins
-            | Pane::Shootdowns
-            | Pane::Targets
             | Pane::Pages
-            | Pane::Space => {
+            | Pane::Space
+            | Pane::Shootdowns
+            | Pane::Targets => {
                 if let Some(row) = row.checked_sub(1) {
                     self.select_row(pane, row);
                 }
             }
-            Pane::Times | Pane::Handling | Pane::Latency | Pane::Code => self.select_row(pane, row),
+            Pane::Code => self.select_code(self.code_list().first() + row),
+            Pane::Times | Pane::Handling | Pane::Latency => self.select_row(pane, row),
             _ => {}
         }
     }
@@ -100,7 +105,6 @@ impl App {
             Pane::Origins => self.origin_list(),
             Pane::Shootdowns => self.shootdown_list(),
             Pane::Targets => self.target_list(),
-            Pane::Code => self.code_list(),
             Pane::Pages => self.page_list(),
             Pane::Space => self.space_list(),
             pane => self.bucket_list(pane),

@@ -61,6 +61,8 @@ impl App {
 
     /// Selects this one.
     pub(super) fn choose_range(&mut self, range: Range) {
+        // The times of a trace that is not in order may be the other way round.
+        let range = Range { from: range.from.min(range.to), to: range.from.max(range.to) };
         self.chosen = match self.count_in(range) {
             Ok(events) => Chosen::Range(range, events),
             Err(error) => {
@@ -85,7 +87,7 @@ impl App {
     fn count_in(&mut self, range: Range) -> Result<u64, trace_format::Error> {
         let first = self.reader.seek_time(range.from)?;
         let end = self.reader.seek_time(range.to.saturating_add(1))?;
-        Ok(end - first)
+        Ok(end.saturating_sub(first))
     }
 
     /// Takes the selection back. Whether there was one.

@@ -78,7 +78,6 @@ impl App {
     /// Selects the first event at `column` of the pane, which is `width` columns wide, or after it; in the line of stalls
     /// the ICR write of the one there.
     pub(super) fn click_in_timeline(&mut self, row: usize, column: u16, width: u16) {
-        self.timeline.pressed = None;
         let Some((column, columns)) = in_lanes(column, width) else { return };
         let stalls = self.timeline_rows().is_some_and(|rows| rows.stalls);
         let stall = self.strip().filter(|_| stalls && row == 0).and_then(|strip| {
@@ -99,15 +98,21 @@ impl App {
         else {
             return;
         };
+        self.timeline.dragged = true;
         self.drag_range(pressed);
         self.select_time(self.view().time(column, columns));
     }
 
     /// Its button was let go.
     pub(super) fn drop_in_timeline(&mut self) {
-        if self.timeline.pressed.take().is_some() {
+        if self.timeline.pressed.take().is_some() && std::mem::take(&mut self.timeline.dragged) {
             self.end_drag();
         }
+    }
+
+    /// Another click begins.
+    pub(super) fn forget_drag(&mut self) {
+        (self.timeline.pressed, self.timeline.dragged) = (None, false);
     }
 
     fn select_time(&mut self, time: u64) {
@@ -268,6 +273,8 @@ pub(super) struct Timeline {
     marks: Vec<u64>,
     /// Where the mouse's button went down, ns.
     pressed: Option<u64>,
+    /// It has moved since.
+    dragged: bool,
     worker: Option<Strips>,
     /// What the worker was asked for last.
     wanted: Option<(View, u16)>,

@@ -180,6 +180,7 @@ impl Guest for Live {
         Ok(Space {
             table: table.unwrap_or(found.table),
             stretches: found.stretches.iter().map(stretch).collect(),
+            paging: found.paging,
             more: found.more,
         })
     }

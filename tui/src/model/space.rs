@@ -220,7 +220,13 @@ fn found(walk: &Walk) -> Found {
             match page {
                 Some((size, entry)) => {
                     let (gva, last) = around(size);
-                    let gpa = entry & ADDRESS & !(size - 1);
+                    let gpa = match walk.mode {
+                        // PSE-36: bits 39:32 of a large page's address are in bits 20:13 (SDM vol. 3, 5.3).
+                        PagingMode::Bits32 if size > 4096 => {
+                            (entry & 0xffc0_0000) | (entry & 0x1f_e000) << 19
+                        }
+                        _ => entry & ADDRESS & !(size - 1),
+                    };
                     Found::Page(Stretch { gva, last, gpa, page_size: size, rights: rights(walk) })
                 }
                 None => Found::Nothing,

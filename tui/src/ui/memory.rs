@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::histogram::bar;
 use super::{text, walk};
 use crate::app::App;
-use crate::app::memory::{HexRow, SpaceRow};
+use crate::app::memory::{HexRow, Source, SpaceRow};
 use crate::model::space::{Change, Stretch};
 
 /// Columns of numbers beside a page's address, and of bars.
@@ -97,14 +97,18 @@ pub(super) fn space(app: &App, area: Rect, buffer: &mut Buffer) {
         return super::nothing(app, "no address space is known: none was walked", area, buffer);
     };
     if rows.is_empty() {
-        let why = match (listed.changes, listed.walks, app.range()) {
+        let why = match (listed.changes, listed.source) {
             _ if listed.all > 0 => "no range has these flags",
-            (true, Some(_), None) => {
+            (_, Source::Tables { paging: false }) => "paging is off: every address is mapped to itself",
+            (true, Source::Walks(_)) if !listed.compared => {
                 "a range of time has changes: x begins one, x ends it; d lists what is mapped"
             }
-            (true, ..) => "nothing has changed; d lists what is mapped",
-            (false, Some(_), _) => "nothing is known to be mapped",
-            (false, None, _) => "these tables map nothing",
+            (true, Source::Tables { .. }) if !listed.compared => {
+                "this address space was not looked at when the guest stopped before; d lists what is mapped"
+            }
+            (true, _) => "nothing has changed; d lists what is mapped",
+            (false, Source::Walks(_)) => "nothing is known to be mapped",
+            (false, Source::Tables { .. }) => "these tables map nothing",
         };
         return explain(app, why, area, buffer);
     }
@@ -164,8 +168,10 @@ fn flags(stretch: &Stretch) -> String {
 /// Which space is listed, for the upper border.
 pub(super) fn which_space(app: &App) -> Line<'static> {
     let Some(listed) = app.space_listed() else { return Line::default() };
-    let (at, all) = listed.place;
-    let mut title = format!(" cr3 {:x} ({at} of {all}) ", listed.table);
+    let mut title = format!(" cr3 {:x} ", listed.table);
+    if let Some((at, all)) = listed.place {
+        let _ = write!(title, "({at} of {all}) ");
+    }
     if !app.space_flags().is_empty() {
         let _ = write!(title, "with {} ", app.space_flags());
     }
@@ -178,9 +184,9 @@ pub(super) fn which_space(app: &App) -> Line<'static> {
 /// Where it is known from, for the lower border.
 pub(super) fn space_source(app: &App) -> Line<'static> {
     let Some(listed) = app.space_listed() else { return Line::default() };
-    let source = match listed.walks {
-        Some(walks) => format!("known from {} walks", text::count(walks)),
-        None => "the guest's tables".to_owned(),
+    let source = match listed.source {
+        Source::Walks(walks) => format!("known from {} walks", text::count(walks)),
+        Source::Tables { .. } => "the guest's tables".to_owned(),
     };
     let more = if listed.more { ", and more that is not listed" } else { "" };
     let shown = app.space_rows().len();
@@ -211,8 +217,12 @@ pub(super) fn hex(app: &App, area: Rect, buffer: &mut Buffer) {
 fn hex_line(app: &App, row: &HexRow, width: u16) -> Line<'static> {
     let theme = app.theme();
     let mut spans = vec![Span::styled(format!("{:016x}", row.address), theme.dim())];
+    // Without colours it is told of the row what has changed.
+    let changed = row.bytes.iter().flatten().any(|(_, changed)| *changed);
+    let first = if changed && !theme.has_color() { "*" } else { " " };
     for (n, byte) in row.bytes.iter().enumerate() {
-        let space = if n % 2 == 0 { " " } else { "" };
+        let space = if n == 0 { first } else { " " };
+        let space = if n % 2 == 0 { space } else { "" };
         spans.push(match byte {
             Some((byte, true)) => Span::styled(format!("{space}{byte:02x}"), theme.warning()),
             Some((byte, false)) => Span::raw(format!("{space}{byte:02x}")),
@@ -229,10 +239,6 @@ fn hex_line(app: &App, row: &HexRow, width: u16) -> Line<'static> {
     if room > row.bytes.len() || (room > CHARACTERS.min(row.bytes.len())) {
         let characters: String = row.bytes.iter().map(character).collect();
         spans.push(Span::styled(format!(" {characters}"), theme.good()));
-    }
-    // Without colours what has changed is told by what follows the row.
-    if !theme.has_color() && row.bytes.iter().flatten().any(|(_, changed)| *changed) {
-        spans.push(Span::raw("*"));
     }
     Line::from(spans)
 }

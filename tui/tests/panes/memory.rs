@@ -144,8 +144,12 @@ fn spaces_are_told_apart_and_each_is_shown() {
     app.focus(Pane::Space);
     press(&mut app, "");
     assert_eq!(ranges(&app), [(DATA + 0x1000, 0x2000)], "the first page has gone");
+    let listed = |app: &App| app.space_listed().map(|listed| (listed.table, listed.place));
+    assert_eq!(listed(&app), Some((0x1000, None)), "that of the selected walk");
     press(&mut app, "c");
-    assert_eq!(app.space_listed().map(|listed| (listed.table, listed.place)), Some((0x5000, (2, 2))));
+    assert_eq!(listed(&app), Some((0x1000, Some((1, 2)))));
+    press(&mut app, "c");
+    assert_eq!(listed(&app), Some((0x5000, Some((2, 2)))));
     assert_eq!(ranges(&app), [(DATA, 0x1000)]);
     press(&mut app, "t0x1000\n");
     assert_eq!(ranges(&app), [(DATA + 0x1000, 0x2000)]);
@@ -154,6 +158,15 @@ fn spaces_are_told_apart_and_each_is_shown() {
         press(&mut app, typed);
         assert_eq!(app.space_listed().map(|listed| listed.table), Some(table), "{typed}");
     }
+    press(&mut app, "cc");
+    assert_eq!(listed(&app), Some((0x1000, None)), "it goes along with the cursor again");
+    app.select(2);
+    press(&mut app, "");
+    app.resize(SIZES[2]);
+    assert_eq!(listed(&app), Some((0x5000, None)));
+    app.select(6);
+    press(&mut app, "");
+    app.resize(SIZES[2]);
     press(&mut app, "fx\n");
     assert!(app.space_rows().is_empty());
     assert!(snapshot(&mut app, SIZES[2]).contains("no range has these flags"));
@@ -192,6 +205,11 @@ fn a_click_selects_a_range() {
 #[test]
 fn a_range_of_time_has_changes() {
     let mut app = app();
+    app.focus(Pane::Space);
+    press(&mut app, "d");
+    assert!(app.space_rows().is_empty(), "before the whole run there was nothing to compare with");
+    assert!(snapshot(&mut app, SIZES[2]).contains("a range of time has changes"));
+    press(&mut app, "d");
     app.select(3);
     press(&mut app, "x");
     app.select(8);
@@ -253,14 +271,19 @@ impl Guest for Paused {
         buffer.len()
     }
 
-    fn space(&self, _: u8, table: Option<u64>) -> anyhow::Result<Space> {
+    fn space(&self, vcpu: u8, table: Option<u64>) -> anyhow::Result<Space> {
         if table == Some(0x6000) {
-            return Ok(Space { table: 0x6000, ..Space::default() });
+            return Ok(Space { table: 0x6000, paging: true, ..Space::default() });
         }
         let rights = Rights { write: true, ..Rights::default() };
         let last = DATA + if self.more.get() { 0x1fff } else { 0xfff };
         let stretch = Stretch { gva: DATA, last, gpa: 0x9000, page_size: 4096, rights };
-        Ok(Space { table: table.unwrap_or(0x7000), stretches: vec![stretch], more: false })
+        Ok(Space {
+            table: table.unwrap_or(0x7000 + 0x1000 * u64::from(vcpu)),
+            stretches: vec![stretch],
+            paging: true,
+            more: false,
+        })
     }
 
     fn breakpoints(&self) -> Vec<u64> {
@@ -320,15 +343,15 @@ struct Growing {
 impl Growing {
     fn start() -> Self {
         let (file, path) = tempfile::NamedTempFile::new().expect("a file").into_parts();
-        let writer = Writer::new(file, &Header { vcpus: 1, ..Header::default() }).expect("a header");
+        let writer = Writer::new(file, &Header { vcpus: 2, ..Header::default() }).expect("a header");
         let mut growing = Self { path, writer };
-        growing.add(0);
+        growing.add(0, 0);
         growing
     }
 
-    fn add(&mut self, time: u64) {
+    fn add(&mut self, time: u64, vcpu: u8) {
         let exit = Exit { reason: ExitReason::Halt, rip: 0x1000, cpl: 0, guest_ns: 1, handling_ns: 1 };
-        self.writer.append(&Event { time, vcpu: 0, payload: Payload::Exit(exit) }).expect("in order");
+        self.writer.append(&Event { time, vcpu, payload: Payload::Exit(exit) }).expect("in order");
         self.writer.flush().expect("written");
     }
 }
@@ -350,13 +373,17 @@ fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
     assert_eq!(hex.rows[0].bytes[4..7], [Some((4, false)), Some((1, false)), Some((6, false))]);
     assert_eq!(ranges(&app), [(DATA, 0x1000)]);
     assert!(snapshot(&mut app, SIZES[2]).contains("the guest's tables"));
-    // It runs on for a moment.
-    guest.byte.set(2);
-    guest.more.set(true);
-    trace.add(1);
+    // Something is recorded while it stands still.
+    trace.add(1, 0);
     while app.known() < 2 {
         app.tick();
     }
+    assert!(!app.look_at_memory_of(&guest).expect("it tells"), "that is no other stop");
+    // It runs on for a moment.
+    app.set_machine(Some(Machine::Running));
+    app.set_machine(Some(guest.machine()));
+    guest.byte.set(2);
+    guest.more.set(true);
     assert!(app.look_at_memory_of(&guest).expect("it tells"));
     let hex = app.hex().expect("the stack");
     assert_eq!(hex.rows[0].bytes[4..7], [Some((4, false)), Some((2, true)), Some((6, false))]);
@@ -394,5 +421,28 @@ fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
     press(&mut app, "k");
     app.look_at_memory_of(&guest).expect("it tells");
     assert_eq!(app.hex().map(|hex| hex.rows[0].bytes[0]), Some(None), "below it nothing is mapped");
+    press(&mut app, "a0xffff_ffff_ffff_fff8\n");
+    app.look_at_memory_of(&guest).expect("it tells");
+    assert_eq!(app.hex().map(|hex| hex.rows.len()), Some(1), "there is nothing behind the last byte");
+    app.focus(Pane::Memory);
+    press(&mut app, "ggk");
+    app.look_at_memory_of(&guest).expect("it tells");
     insta::assert_snapshot!("memory-paused", snapshot(&mut app, SIZES[2]));
+    // Another vCPU has tables of its own.
+    app.focus(Pane::Space);
+    for _ in 0..4 {
+        if app.space_listed().is_some_and(|listed| listed.place.is_some()) {
+            press(&mut app, "c");
+            app.look_at_memory_of(&guest).expect("it tells");
+        }
+    }
+    trace.add(2, 1);
+    while app.known() < 3 {
+        app.tick();
+    }
+    for (event, table) in [(2, 0x8000), (1, 0x7000)] {
+        app.select(event);
+        app.look_at_memory_of(&guest).expect("it tells");
+        assert_eq!(app.space_listed().map(|listed| listed.table), Some(table));
+    }
 }

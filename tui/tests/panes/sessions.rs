@@ -210,7 +210,10 @@ const SESSIONS: &[Session] = &[
     }),
     replay("next-space", "<memory><next-pane><next-pane>", "", |app, _| {
         app.read_all();
-        assert_eq!(app.space_listed().map(|listed| (listed.table, listed.place)), Some((0x1000, (1, 1))));
+        assert_eq!(
+            app.space_listed().map(|listed| (listed.table, listed.place)),
+            Some((0x1000, Some((1, 1))))
+        );
     }),
     replay("space", "<memory><next-pane><next-pane>", "10<line-complete><line-accept>", |app, _| {
         app.read_all();

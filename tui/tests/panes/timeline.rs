@@ -77,6 +77,24 @@ fn a_click_without_a_drag_selects_no_range() {
 }
 
 #[test]
+fn a_click_leaves_a_range_that_a_key_has_begun() {
+    let mut app = shootdowns();
+    app.select(100);
+    press(&mut app, "x");
+    let at = place(&app, 3, 90);
+    mouse(&mut app, MouseEventKind::Down(MouseButton::Left), at);
+    mouse(&mut app, MouseEventKind::Up(MouseButton::Left), at);
+    assert_eq!(app.range().map(|range| range.events), Some(None), "it goes on to the cursor");
+    let between = app.cursor() - 100;
+    press(&mut app, "x");
+    let chosen = app.range().and_then(|range| range.events);
+    assert!(
+        chosen.is_some_and(|events| events > between),
+        "{chosen:?}, {between} and those of the same moment"
+    );
+}
+
+#[test]
 fn what_counts_are_too_coarse_for_is_read() {
     // Most of the run in its first hundredth.
     let mut writer = Writer::new(Vec::new(), &Header { vcpus: 1, ..Header::default() }).expect("in memory");

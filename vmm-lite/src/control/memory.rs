@@ -115,7 +115,7 @@ impl Control {
         let mut ranges = Vec::new();
         let mut done = 0;
         for (gpa, length) in paging.runs(self.machine.memory.map(), gva, len) {
-            ranges.push((gva + done as u64, gpa, done..done + length));
+            ranges.push((gva.wrapping_add(done as u64), gpa, done..done + length));
             done += length;
         }
         if done < len {

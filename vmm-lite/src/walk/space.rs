@@ -28,6 +28,8 @@ pub struct Stretch {
 pub struct Space {
     /// gpa of its top table.
     pub table: u64,
+    /// Paging is on; otherwise there is no table, and every address is mapped to itself.
+    pub paging: bool,
     /// None overlaps another, and no two neighbours could be one.
     pub stretches: Vec<Stretch>,
     /// There is more than was listed: tables are many, refer to themselves, or map page after page differently.
@@ -41,7 +43,7 @@ impl Paging {
         let Some(format) = Format::of(self) else { return Space::default() };
         let all = Permissions { write: true, user: true, execute: true, ..Permissions::default() };
         let mut listing = Listing { format, mode: self.mode(), memory, left: most, space: Space::default() };
-        listing.space.table = format.root(self.cr3);
+        (listing.space.table, listing.space.paging) = (format.root(self.cr3), true);
         listing.table(listing.space.table, format.top(), 0, all);
         listing.space
     }

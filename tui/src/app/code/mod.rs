@@ -316,6 +316,20 @@ impl App {
         self.reload_code();
     }
 
+    /// Selects the instruction at `row` of the listing, or the next one below it.
+    pub(super) fn select_code(&mut self, row: usize) {
+        let below = self.code.rows.iter().enumerate().skip(row);
+        let line = below.into_iter().find_map(|(at, row)| match row {
+            Row::Code(line) => Some((at, line.gva)),
+            Row::Label(_) | Row::Source(_) => None,
+        });
+        if let Some((at, gva)) = line {
+            self.code.list.select(at);
+            self.code.around = gva;
+            self.reload_code();
+        }
+    }
+
     /// Goes to what the selected instruction calls or jumps to.
     pub(super) fn open_code(&mut self) {
         let target = self.selected_line().filter(|line| line.branches).and_then(|line| line.target);

@@ -75,17 +75,21 @@ enum Wanted {
     Register(usize),
 }
 
+/// Bytes by their address, in the address space of this CR3 or, without, in physical memory.
+type Seen = BTreeMap<(Option<u64>, u64), u8>;
+
 /// What the pane keeps.
 #[derive(Debug, Default)]
 pub(super) struct View {
     /// Where the user wants to look; otherwise where the selected event leads.
     wanted: Option<Wanted>,
-    /// How many rows further.
-    rows_on: i64,
+    /// How many bytes further.
+    bytes_on: i64,
     shown: Option<Hex>,
-    /// Bytes that a paused guest had, by address, when this many events were recorded; and when it was paused before.
-    seen: (u64, BTreeMap<u64, u8>),
-    before: BTreeMap<u64, u8>,
+    /// Bytes that a paused guest has at this stop, as far as they were looked at.
+    seen: (u64, Seen),
+    /// And those that it had at the stop before.
+    before: Seen,
 }
 
 impl App {
@@ -101,7 +105,7 @@ impl App {
     }
 
     fn look_at(&mut self, wanted: Wanted) {
-        (self.memory.hex.wanted, self.memory.hex.rows_on) = (Some(wanted), 0);
+        (self.memory.hex.wanted, self.memory.hex.bytes_on) = (Some(wanted), 0);
         self.focus(Pane::Memory);
     }
 
@@ -172,25 +176,32 @@ impl App {
             return;
         };
         let row_bytes = self.row_bytes();
-        let on = self.memory.hex.rows_on.wrapping_mul(row_bytes.cast_signed());
-        let at = start.with((start.address() & !(row_bytes - 1)).wrapping_add_signed(on));
-        if now && self.memory.hex.seen.0 != self.known {
+        let at = start.with(start.address().wrapping_add_signed(self.memory.hex.bytes_on) & !(row_bytes - 1));
+        let space = match at {
+            At::Virtual(_) => Some(self.memory.registers.as_ref().map_or(0, |registers| registers.cr3)),
+            At::Physical(_) => None,
+        };
+        let stop = self.memory.stop;
+        if now && self.memory.hex.seen.0 != stop {
             let seen = std::mem::take(&mut self.memory.hex.seen.1);
-            (self.memory.hex.before, self.memory.hex.seen.0) = (seen, self.known);
+            (self.memory.hex.before, self.memory.hex.seen.0) = (seen, stop);
         }
         let mut shown = Vec::with_capacity(usize::from(rows));
         for row in 0..u64::from(rows) {
             let Some(address) = at.address().checked_add(row * row_bytes) else { break };
             let read = self.read_row(bytes, at.with(address), row_bytes, now);
-            let changed = |n: u64, byte: u8| {
-                now && self.memory.hex.before.get(&(address + n)).is_some_and(|before| *before != byte)
-            };
-            let marked = (0..).zip(&read).map(|(n, byte)| byte.map(|byte| (byte, changed(n, byte))));
-            shown.push(HexRow { address, bytes: marked.collect() });
-            if now && self.memory.hex.seen.1.len() < MOST_SEEN {
-                let known = (address..).zip(read).filter_map(|(address, byte)| Some((address, byte?)));
-                self.memory.hex.seen.1.extend(known);
+            let mut marked = Vec::with_capacity(read.len());
+            for (n, byte) in (0..).zip(read) {
+                // A row does not go around the end of addresses.
+                let place = (space, address + n);
+                let before = self.memory.hex.before.get(&place);
+                marked.push(byte.map(|byte| (byte, now && before.is_some_and(|before| *before != byte))));
+                let kept = &mut self.memory.hex.seen.1;
+                if let Some(byte) = byte.filter(|_| now && kept.len() < MOST_SEEN) {
+                    kept.insert(place, byte);
+                }
             }
+            shown.push(HexRow { address, bytes: marked });
         }
         self.memory.hex.shown = Some(Hex { at, now, rows: shown });
     }
@@ -215,6 +226,7 @@ impl App {
     }
 
     pub(super) fn move_in_hex(&mut self, motion: Motion, page: u16) {
+        let row_bytes = self.row_bytes();
         let page = i64::from(page.max(1));
         let by = match motion {
             Motion::Up => -1,
@@ -225,16 +237,17 @@ impl App {
             Motion::HalfPageDown => (page / 2).max(1),
             // Back to where the selected event leads.
             Motion::First => {
-                (self.memory.hex.wanted, self.memory.hex.rows_on) = (None, 0);
+                (self.memory.hex.wanted, self.memory.hex.bytes_on) = (None, 0);
                 return;
             }
             Motion::Last => {
                 let Some(at) = self.memory.hex.shown.as_ref().map(|hex| hex.at) else { return };
-                let (last, row_bytes) = (at.address() | (PAGE - 1), self.row_bytes());
+                let last = at.address() | (PAGE - 1);
                 let rows = (last - at.address()) / row_bytes + 1;
                 i64::try_from(rows).unwrap_or(0) - page
             }
         };
-        self.memory.hex.rows_on = self.memory.hex.rows_on.saturating_add(by);
+        let by = by.saturating_mul(row_bytes.cast_signed());
+        self.memory.hex.bytes_on = self.memory.hex.bytes_on.saturating_add(by);
     }
 }

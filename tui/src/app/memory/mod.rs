@@ -6,6 +6,7 @@ mod hex;
 pub mod place;
 mod spaces;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use trace_format::analysis::GroupReport;
@@ -21,7 +22,7 @@ use crate::gdb::recorded::Moment;
 use crate::guest::Guest;
 pub use hex::{At, Hex, HexRow};
 pub(super) use spaces::parse_cr3;
-pub use spaces::{Listed, SpaceRow};
+pub use spaces::{Listed, Source, SpaceRow};
 
 /// How many events are looked at for a walk before the selected one.
 const FAR: usize = 20_000;
@@ -37,6 +38,10 @@ pub(super) struct Memory {
     pages: List,
     /// Those of the selected event's vCPU, as they are or were.
     registers: Option<Registers>,
+    /// Counts the moments at which a guest stood still: pauses and steps.
+    stop: u64,
+    /// The registers of each vCPU that was looked at, and at which stop.
+    last: BTreeMap<u8, (u64, Registers)>,
     spaces: spaces::View,
     hex: hex::View,
 }
@@ -87,12 +92,25 @@ impl App {
             return Ok(false);
         }
         let vcpu = self.chosen_vcpu();
-        self.memory.registers = Some(guest.cpu(vcpu)?.registers);
+        let registers = guest.cpu(vcpu)?.registers;
+        let stop = self.memory.stop;
+        let last = self.memory.last.insert(vcpu, (stop, registers.clone()));
+        if last.is_some_and(|(at, last)| at == stop && last != registers) {
+            // It was stepped.
+            self.memory.stop += 1;
+            self.memory.last.insert(vcpu, (stop + 1, registers.clone()));
+        }
+        self.memory.registers = Some(registers);
         let space = self.look_at_space_of(guest, vcpu)?;
         let before = self.hex();
         self.load_hex(&Bytes::Guest(guest, vcpu), true);
         self.scroll_memory();
         Ok(space || self.hex() != before)
+    }
+
+    /// The guest stands still, perhaps after it has run.
+    pub(super) fn stands_still(&mut self) {
+        self.memory.stop += 1;
     }
 
     fn load_walk(&mut self) {

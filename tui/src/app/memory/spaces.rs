@@ -1,6 +1,7 @@
 //! What an address space maps.
 
-use std::rc::Rc;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trace_format::filter::Candidate;
 
@@ -26,20 +27,32 @@ pub enum SpaceRow {
 }
 
 /// What is listed, and of what.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// gpa of the top table.
     pub table: u64,
-    /// Its place among all that are known, from 1, and how many these are.
-    pub place: (usize, usize),
-    /// The guest's own tables, as they are now; otherwise what so many walks have told.
-    pub walks: Option<u64>,
+    /// If the user has chosen it: its place among all that are known, from 1, and how many these are.
+    pub place: Option<(usize, usize)>,
+    /// Where it is known from.
+    pub source: Source,
     /// How many ranges there are without the flags.
     pub all: usize,
     /// There is more, which was not listed.
     pub more: bool,
     /// Changes are listed, not what is.
     pub changes: bool,
+    /// There is a moment before to compare with.
+    pub compared: bool,
+}
+
+/// Where an address space is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From so many walks.
+    Walks(u64),
+    /// From the guest's tables, as they are now.
+    #[allow(missing_docs)]
+    Tables { paging: bool },
 }
 
 /// What the pane keeps.
@@ -53,22 +66,26 @@ pub(super) struct View {
     rows: Vec<SpaceRow>,
     listed: Option<Listed>,
     made: Option<Made>,
-    /// The space of a paused guest, and those of when it was paused before.
-    live: Option<Live>,
-    /// The newest last.
-    before: Vec<Live>,
+    /// Spaces of a paused guest at this stop, and which of them is listed.
+    live: (u64, Spaces),
+    shown: Option<(Moment, u64)>,
+    /// Those that were looked at when it stood still before.
+    before: Spaces,
 }
 
-/// What a paused guest has told.
-#[derive(Debug)]
-struct Live {
-    /// When so many events were recorded.
-    known: u64,
-    /// Asked for this top table, gpa; otherwise for that of its vCPU.
-    asked: (u8, Option<u64>),
-    /// As large as a guest likes, up to what the monitor lists: not copied.
-    space: Rc<Space>,
+/// A moment of a paused guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    /// Which stop.
+    stop: u64,
+    /// Through whose tables it is looked at.
+    vcpu: u8,
+    /// Which are wanted, if not those.
+    chosen: Option<u64>,
 }
+
+/// Of each top table, gpa, what it maps.
+type Spaces = BTreeMap<u64, Arc<Space>>;
 
 /// What rows are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +94,9 @@ struct Made {
     flags: Flags,
     changes: bool,
     analysis: Option<(Range, u64)>,
-    live: Option<u64>,
+    live: Option<Moment>,
+    /// The user has chosen it.
+    chosen: bool,
 }
 
 /// Understands `text` as a CR3: hexadecimal, with or without 0x.
@@ -139,15 +158,18 @@ impl App {
         self.memory.spaces.changes = !self.memory.spaces.changes;
     }
 
-    /// Goes to the next address space that is known.
+    /// Goes to the next address space that is known, behind the last back to the one of the selected event or vCPU.
     pub(in crate::app) fn next_space(&mut self) {
         let tables = self.tables();
-        let shown = self.memory.spaces.listed.as_ref().map(|listed| listed.table);
-        let at = tables.iter().position(|table| Some(*table) == shown);
-        match tables.get(at.map_or(0, |at| (at + 1) % tables.len().max(1))) {
-            Some(next) => self.memory.spaces.chosen = Some(*next),
-            None => self.tell("no address space is known: none was walked, and no guest is paused"),
+        let chosen = self.memory.spaces.chosen;
+        let next = match chosen.map(|chosen| tables.iter().position(|table| *table == chosen)) {
+            None => 0,
+            Some(at) => at.map_or(tables.len(), |at| at + 1),
+        };
+        if tables.is_empty() {
+            self.tell("no address space is known: none was walked, and no guest is paused");
         }
+        self.memory.spaces.chosen = tables.get(next).copied();
     }
 
     /// Goes to the address space of `cr3`. A paused guest has one at any table.
@@ -180,17 +202,16 @@ impl App {
         fits.map(candidate).collect()
     }
 
-    /// The top tables that walks tell of, the most frequent first, and that of the paused guest.
+    /// The top tables that walks tell of, the most frequent first, and those of the paused guest.
     fn tables(&self) -> Vec<u64> {
         let mut tables: Vec<u64> = self
             .analysis()
             .map(|analysis| analysis.spaces.tables().into_iter().map(|(table, _)| table).collect())
             .unwrap_or_default();
-        let live = self.memory.spaces.live.as_ref().filter(|_| self.shows_live_code());
-        if let Some(Live { space, .. }) = live
-            && !tables.contains(&space.table)
-        {
-            tables.push(space.table);
+        if self.shows_live_code() {
+            let live = self.memory.spaces.live.1.keys();
+            let others: Vec<u64> = live.copied().filter(|table| !tables.contains(table)).collect();
+            tables.extend(others);
         }
         tables
     }
@@ -216,57 +237,70 @@ impl App {
         let walks = tables.iter().find(|(known, _)| *known == table).map(|(_, walks)| *walks);
         let (before, after) = (analysis.spaces.before(table).to_vec(), analysis.spaces.after(table));
         let more = analysis.spaces.left_out() > 0;
-        self.list_space(made, walks, &before, &after, more);
+        // Before the whole run there is nothing to compare with.
+        let before = (analysis.range != Range::ALL).then_some(&before[..]);
+        self.list_space(made, Source::Walks(walks.unwrap_or(0)), before, &after, more);
     }
 
     /// Lists what a paused guest's tables map. Returns whether that is new.
     pub(super) fn look_at_space_of(&mut self, guest: &dyn Guest, vcpu: u8) -> anyhow::Result<bool> {
-        let known = self.known;
-        let asked = (vcpu, self.memory.spaces.chosen);
-        let live = self.memory.spaces.live.as_ref();
-        let space = match live.filter(|live| (live.known, live.asked) == (known, asked)) {
-            Some(live) => Rc::clone(&live.space),
+        let spaces = &mut self.memory.spaces;
+        let now = Moment { stop: self.memory.stop, vcpu, chosen: spaces.chosen };
+        if spaces.live.0 != now.stop {
+            let seen = std::mem::take(&mut spaces.live.1);
+            // One of each address space is kept, and not of all that there ever were.
+            const MOST_KEPT: usize = 16;
+            spaces.before.extend(seen);
+            while spaces.before.len() > MOST_KEPT {
+                spaces.before.pop_first();
+            }
+            spaces.live.0 = now.stop;
+        }
+        let shown = spaces.shown.filter(|(at, table)| *at == now && spaces.live.1.contains_key(table));
+        let table = match shown {
+            Some((_, table)) => table,
             None => {
-                let space = Rc::new(guest.space(vcpu, asked.1)?);
-                let new = Live { known, asked, space: Rc::clone(&space) };
-                if let Some(old) = self.memory.spaces.live.replace(new) {
-                    // The last few that were looked at are kept, and not of all that there ever were.
-                    const MOST_KEPT: usize = 16;
-                    let before = &mut self.memory.spaces.before;
-                    before.retain(|kept| (kept.known, kept.space.table) != (old.known, old.space.table));
-                    before.push(old);
-                    before.drain(..before.len().saturating_sub(MOST_KEPT));
-                }
-                space
+                let space = guest.space(vcpu, now.chosen)?;
+                let table = space.table;
+                spaces.live.1.insert(table, Arc::new(space));
+                spaces.shown = Some((now, table));
+                table
             }
         };
-        let made = self.made(space.table, Some(known));
+        let made = self.made(table, Some(now));
         if self.memory.spaces.made.as_ref() == Some(&made) {
             return Ok(false);
         }
-        let mut before = self.memory.spaces.before.iter().rev();
-        // Another space may have been looked at since the guest stopped, and this one before that.
-        let before = before.find(|kept| kept.known != known && kept.space.table == space.table);
-        let before = Rc::clone(before.map_or(&space, |kept| &kept.space));
-        self.list_space(made, None, &before.stretches, &space.stretches, space.more);
+        let Some(space) = self.memory.spaces.live.1.get(&table).map(Arc::clone) else { return Ok(false) };
+        let before = self.memory.spaces.before.get(&table).map(Arc::clone);
+        let before = before.as_ref().map(|before| &before.stretches[..]);
+        self.list_space(made, Source::Tables { paging: space.paging }, before, &space.stretches, space.more);
         Ok(true)
     }
 
-    fn made(&self, table: u64, live: Option<u64>) -> Made {
-        let View { flags, changes, .. } = &self.memory.spaces;
-        Made { table, flags: flags.clone(), changes: *changes, analysis: self.analysed(), live }
+    fn made(&self, table: u64, live: Option<Moment>) -> Made {
+        let View { flags, changes, chosen, .. } = &self.memory.spaces;
+        Made {
+            table,
+            flags: flags.clone(),
+            changes: *changes,
+            analysis: self.analysed(),
+            live,
+            chosen: chosen.is_some(),
+        }
     }
 
     fn list_space(
         &mut self,
         made: Made,
-        walks: Option<u64>,
-        before: &[Stretch],
+        source: Source,
+        before: Option<&[Stretch]>,
         after: &[Stretch],
         more: bool,
     ) {
         let rows: Vec<SpaceRow> = if made.changes {
-            changes(before, after).into_iter().map(SpaceRow::Changed).collect()
+            let changes = before.map(|before| changes(before, after)).unwrap_or_default();
+            changes.into_iter().map(SpaceRow::Changed).collect()
         } else {
             after.iter().copied().map(SpaceRow::Is).collect()
         };
@@ -279,13 +313,21 @@ impl App {
         };
         let rows: Vec<SpaceRow> = rows.into_iter().filter(wanted).take(MOST_ROWS).collect();
         let tables = self.tables();
-        let place = tables.iter().position(|table| *table == made.table).map_or(1, |at| at + 1);
-        let place = (place, tables.len().max(1));
+        let chosen = self.memory.spaces.chosen.is_some();
+        let place = tables.iter().position(|table| *table == made.table).filter(|_| chosen);
+        let place = place.map(|at| (at + 1, tables.len()));
         if self.memory.spaces.listed.as_ref().is_none_or(|listed| listed.table != made.table) {
             self.memory.spaces.list = List::default();
         }
-        self.memory.spaces.listed =
-            Some(Listed { table: made.table, place, walks, all, more, changes: made.changes });
+        self.memory.spaces.listed = Some(Listed {
+            table: made.table,
+            place,
+            source,
+            all,
+            more,
+            changes: made.changes,
+            compared: before.is_some(),
+        });
         self.memory.spaces.rows = rows;
         self.memory.spaces.made = Some(made);
     }

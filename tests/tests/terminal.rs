@@ -1,15 +1,11 @@
 //! What happens to a terminal around the UI: its size, its mouse, Ctrl-Z, a panic.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::time::Duration;
-
 use portable_pty::CommandBuilder;
 use vmscope_tests::program;
 use vmscope_tests::terminal::Terminal;
 
 const TRACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../replays/tlb-shootdown-4.vmt");
-/// Says which process it is to be of [`panics_in_a_terminal`].
-const IN_A_TERMINAL: &str = "VMSCOPE_TESTS_PANIC_IN_A_TERMINAL";
 
 fn replay(arguments: &[&str]) -> Terminal {
     let mut all = vec!["replay", TRACE];
@@ -126,30 +122,11 @@ fn it_is_suspended_and_comes_back() {
 
 #[test]
 fn a_panic_gives_the_terminal_back_before_it_is_told() {
-    let mut program = CommandBuilder::new(std::env::current_exe().unwrap());
-    program.args(["--exact", "panics_in_a_terminal", "--ignored", "--nocapture"]);
-    program.env(IN_A_TERMINAL, "1");
+    let program = CommandBuilder::new(env!("CARGO_BIN_EXE_panics_in_a_terminal"));
     let terminal = Terminal::start_command(program);
     terminal.wait("the message", |screen| screen.contains("as if something were wrong"));
     let screen = terminal.contents();
     assert!(terminal.is_restored(), "{screen}");
-    assert!(screen.contains("src/terminal.rs") || screen.contains("tests/terminal.rs"), "{screen}");
+    assert!(screen.contains("panics_in_a_terminal.rs"), "{screen}");
     assert_ne!(terminal.status(), 0);
-}
-
-/// Not a test of its own: the program of the one above.
-#[test]
-#[ignore = "it panics; another test runs it in a terminal"]
-fn panics_in_a_terminal() {
-    if std::env::var_os(IN_A_TERMINAL).is_none() {
-        return;
-    }
-    let screen = vmscope::terminal::Screen::take(true).unwrap();
-    let thread = std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_millis(100));
-        panic!("as if something were wrong");
-    });
-    let panic = thread.join().unwrap_err();
-    drop(screen);
-    std::panic::resume_unwind(panic);
 }

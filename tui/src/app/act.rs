@@ -31,12 +31,9 @@ impl App {
             }
             Action::Back => self.back(),
             Action::Command => self.mode = Mode::Line(Line::command(self)),
-            Action::Show(view) => {
-                self.wish_for_analysis();
-                self.focus.show(view);
-            }
-            Action::NextView => self.focus.turn_view(1),
-            Action::PreviousView => self.focus.turn_view(-1),
+            Action::Show(view) => self.show(view),
+            Action::NextView => self.turn_view(1),
+            Action::PreviousView => self.turn_view(-1),
             Action::NextPane => self.focus.turn(1),
             Action::PreviousPane => self.focus.turn(-1),
             Action::Maximize => self.focus.maximized = !self.focus.maximized,
@@ -137,7 +134,13 @@ impl App {
 
     /// Shows a view.
     pub fn show(&mut self, view: View) {
+        self.wish_for_analysis();
         self.focus.show(view);
+    }
+
+    fn turn_view(&mut self, by: isize) {
+        self.wish_for_analysis();
+        self.focus.turn_view(by);
     }
 
     fn open(&mut self) {

@@ -12,6 +12,8 @@ pub(super) struct Finder {
     matches: Matches,
     /// Started with the first selection.
     worker: Option<Searched>,
+    /// How many events the trace had when it failed: it is not tried again before there are more.
+    failed: Option<u64>,
 }
 
 impl Finder {
@@ -34,6 +36,7 @@ impl Finder {
     pub(super) fn look_for(&mut self, selection: Selection, reader: &Reader) -> Result<(), Error> {
         self.matches = Matches::default();
         self.selection = selection;
+        self.failed = None;
         if self.is_wanted() {
             return self.go_on(reader);
         }
@@ -59,12 +62,13 @@ impl Finder {
             return Ok(false);
         }
         let Some(worker) = &mut self.worker else { return Ok(false) };
-        let found = worker.take()?;
+        let found = worker.take().inspect_err(|_| self.failed = Some(reader.len()))?;
         let new = found.is_some();
         if let Some(matches) = found {
             self.matches = matches;
         }
-        if !worker.is_busy() && self.matches.searched() < reader.len() {
+        let more = self.matches.searched() < reader.len() && self.failed != Some(reader.len());
+        if !worker.is_busy() && more {
             self.go_on(reader)?;
         }
         Ok(new)

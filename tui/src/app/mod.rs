@@ -18,6 +18,7 @@ mod finder;
 mod help;
 mod histogram;
 mod ipis;
+mod job;
 pub mod keys;
 pub mod layout;
 mod line;

@@ -148,19 +148,7 @@ impl Guest for Live {
     }
 
     fn read_physical(&self, gpa: u64, buffer: &mut [u8]) -> usize {
-        /// Memory begins and ends at pages.
-        const PAGE: u64 = 4096;
-        let mut done = 0;
-        while done < buffer.len() {
-            let Some(at) = gpa.checked_add(done as u64) else { break };
-            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
-            let end = buffer.len().min(done + page);
-            if self.control.read_memory(at, &mut buffer[done..end]).is_err() {
-                break;
-            }
-            done = end;
-        }
-        done
+        self.control.read_memory_up_to(gpa, buffer).unwrap_or(0)
     }
 
     fn space(&self, vcpu: u8, table: Option<u64>) -> anyhow::Result<Space> {

@@ -5,6 +5,7 @@ pub mod bracket;
 pub mod class;
 pub mod code;
 pub mod console;
+pub mod entry;
 pub mod find;
 pub mod flow;
 pub mod histogram;

@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 
 use trace_format::event::{PagingMode, Walk, WalkFault, WalkOutcome};
 
+use super::entry::{ADDRESS, EXECUTE_DISABLE, GLOBAL, PAGE_SIZE, USER, WRITE};
+
 /// The most pages that are kept of all address spaces together; of more it is said that there are.
 const MOST_PAGES: usize = 200_000;
 /// The most address spaces that are told apart: more than anybody chooses from.
 const MOST_TABLES: usize = 4096;
-/// The bits of an entry that every mode has (SDM vol. 3, 5.3 to 5.5), and bit 63 where entries have 64 bits.
-const WRITE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const PAGE_SIZE: u64 = 1 << 7;
-const GLOBAL: u64 = 1 << 8;
-const EXECUTE_DISABLE: u64 = 1 << 63;
-/// The physical address in a 64-bit entry.
-pub const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// What may be done with a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

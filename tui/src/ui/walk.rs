@@ -11,18 +11,9 @@ use trace_format::event::{Access, Level, PagingMode, Permissions, Walk, WalkCaus
 
 use super::fields::{Fields, address};
 use super::text;
-
-/// The bits of an entry that every mode has (SDM vol. 3, 5.3 to 5.5); bit 63 where entries have 64 bits.
-const PRESENT: u64 = 1 << 0;
-const WRITE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const WRITE_THROUGH: u64 = 1 << 3;
-const CACHE_DISABLE: u64 = 1 << 4;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-const PAGE_SIZE: u64 = 1 << 7;
-const GLOBAL: u64 = 1 << 8;
-const EXECUTE_DISABLE: u64 = 1 << 63;
+use crate::model::entry::{
+    ACCESSED, CACHE_DISABLE, DIRTY, EXECUTE_DISABLE, GLOBAL, PAGE_SIZE, PRESENT, USER, WRITE, WRITE_THROUGH,
+};
 
 pub(super) fn show(fields: &mut Fields<'_>, walk: &Walk) {
     fields.field(

@@ -1,17 +1,17 @@
 //! The view of code, over a trace whose image is known and whose registers were recorded, and over a guest.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use trace_format::event::{Actor, Exit, ExitReason, Payload, Registers, StopReason};
+use trace_format::event::{Exit, ExitReason, Payload, Registers, StopReason};
 use trace_format::header::{ImageFacts, Stretch, Symbol};
-use trace_format::{Event, Filter, Header, Reader, Writer};
+use trace_format::{Event, Header, Reader, Writer};
 use vmscope::app::action::Command;
 use vmscope::app::{App, Pane, Settings, View};
-use vmscope::guest::{Guest, Key, Machine, Space, Toggled, VcpuNow};
+use vmscope::guest::{Guest, Machine, VcpuNow};
 
+use crate::paused::{Paused, Tells};
 use crate::snapshot;
 
 const START: u64 = 0xffff_8000_0010_0000;
@@ -134,75 +134,20 @@ fn keys_go_through_the_code() {
 }
 
 /// A guest that is paused somewhere else than the trace tells.
-struct Paused(Registers);
+struct Elsewhere(Registers);
 
-impl Guest for Paused {
-    fn machine(&self) -> Machine {
-        Machine::Paused { by: Actor::User }
+impl Tells for Elsewhere {
+    fn cpu(&self, _: u8) -> VcpuNow {
+        VcpuNow { registers: self.0.clone(), next: self.0.rip, code_bits: 64 }
     }
 
-    fn cpu(&self, _: u8) -> anyhow::Result<VcpuNow> {
-        Ok(VcpuNow { registers: self.0.clone(), next: self.0.rip, code_bits: 64 })
-    }
-
-    fn read(&self, _: u8, gva: u64, buffer: &mut [u8]) -> usize {
+    fn read(&self, gva: u64, buffer: &mut [u8]) -> usize {
         let bytes = (0..).zip(CODE).filter(|(n, _)| START + n >= gva).map(|(_, byte)| byte);
         if gva < START { 0 } else { buffer.iter_mut().zip(bytes).map(|(place, byte)| *place = byte).count() }
     }
 
-    fn read_physical(&self, _: u64, _: &mut [u8]) -> usize {
-        0
-    }
-
-    fn space(&self, _: u8, _: Option<u64>) -> anyhow::Result<Space> {
-        Ok(Space::default())
-    }
-
     fn breakpoints(&self) -> Vec<u64> {
         vec![START + 14]
-    }
-
-    fn pause(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn resume(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn step(&self, _: u8) -> anyhow::Result<u64> {
-        unreachable!()
-    }
-    fn step_over(&self, _: u8) -> anyhow::Result<Option<u64>> {
-        unreachable!()
-    }
-    fn run_to(&self, _: &Filter) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn stopped(&self) -> anyhow::Result<Option<String>> {
-        unreachable!()
-    }
-    fn is_stepping_over(&self) -> bool {
-        unreachable!()
-    }
-    fn toggle_breakpoint(&self, _: u8, _: u64) -> anyhow::Result<Toggled> {
-        unreachable!()
-    }
-    fn clear_breakpoints(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn reset(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn trace(&self) -> Option<&Path> {
-        unreachable!()
-    }
-    fn type_key(&self, _: Key) -> bool {
-        unreachable!()
-    }
-    fn serial_input(&self, _: &[u8]) -> usize {
-        unreachable!()
-    }
-    fn stop(&self) {
-        unreachable!()
     }
 }
 
@@ -210,7 +155,7 @@ impl Guest for Paused {
 fn of_a_paused_guest_it_is_what_is_there_now() {
     let mut app = app();
     app.set_image(None);
-    let guest = Paused(registers(START + 4, 1, 0x7ff0));
+    let guest = Paused(Elsewhere(registers(START + 4, 1, 0x7ff0)));
     app.set_machine(Some(guest.machine()));
     app.set_breakpoints(guest.breakpoints());
     press(&mut app, KeyCode::Char('3'));
@@ -219,7 +164,7 @@ fn of_a_paused_guest_it_is_what_is_there_now() {
     assert!(app.look_at_code_of(&guest).expect("it can be looked at"));
     assert!(!app.look_at_code_of(&guest).expect("it can be looked at"), "nothing is new");
     assert_eq!(selected(&app), Some(START + 4));
-    let stepped = Paused(registers(START + 9, 1, 0x7ff0));
+    let stepped = Paused(Elsewhere(registers(START + 9, 1, 0x7ff0)));
     assert!(app.look_at_code_of(&stepped).expect("it can be looked at"));
     insta::assert_snapshot!("code-listing-live", snapshot(&mut app, Size::new(80, 24)));
     press(&mut app, KeyCode::Down);

@@ -4,6 +4,7 @@ mod code;
 mod console;
 mod events;
 mod memory;
+mod paused;
 mod sessions;
 mod synthetic;
 mod timeline;

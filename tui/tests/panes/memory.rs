@@ -1,20 +1,20 @@
 //! The view of memory, over a trace of two address spaces, and over a paused guest.
 
 use std::cell::Cell;
-use std::path::Path;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Size;
 use trace_format::event::{
-    Access, Actor, Exit, ExitReason, Level, PagingMode, Payload, Permissions, Registers, Trap, TrapClass,
-    Walk, WalkCause, WalkFault, WalkOutcome,
+    Access, Exit, ExitReason, Level, PagingMode, Payload, Permissions, Registers, Trap, TrapClass, Walk,
+    WalkCause, WalkFault, WalkOutcome,
 };
-use trace_format::{Event, Filter, Header, Reader, Writer};
+use trace_format::{Event, Header, Reader, Writer};
 use vmscope::app::memory::{At, SpaceRow};
 use vmscope::app::{App, Pane, Settings, View};
-use vmscope::guest::{Guest, Key, Machine, Space, Toggled, VcpuNow};
+use vmscope::guest::{Guest, Machine, Space, VcpuNow};
 use vmscope::model::space::{Change, Rights, Stretch};
 
+use crate::paused::{Paused, Tells};
 use crate::snapshot;
 
 const SIZES: [Size; 3] = [Size::new(60, 16), Size::new(80, 24), Size::new(160, 50)];
@@ -241,23 +241,19 @@ fn a_page_lists_exactly_its_faults() {
 }
 
 /// A guest that writes a byte between two looks.
-struct Paused {
+struct Writes {
     byte: Cell<u8>,
     more: Cell<bool>,
 }
 
-impl Guest for Paused {
-    fn machine(&self) -> Machine {
-        Machine::Paused { by: Actor::User }
-    }
-
-    fn cpu(&self, _: u8) -> anyhow::Result<VcpuNow> {
+impl Tells for Writes {
+    fn cpu(&self, _: u8) -> VcpuNow {
         let mut registers = Registers { rip: 0x1000, cr3: 0x7000, efer: 0x500, ..Registers::default() };
         (registers.general[0], registers.general[7]) = (DATA + 0x20, DATA);
-        Ok(VcpuNow { registers, next: 0x1000, code_bits: 64 })
+        VcpuNow { registers, next: 0x1000, code_bits: 64 }
     }
 
-    fn read(&self, _: u8, gva: u64, buffer: &mut [u8]) -> usize {
+    fn read(&self, gva: u64, buffer: &mut [u8]) -> usize {
         // One page, of which everything else is the address.
         let bytes = (gva..DATA + 0x1000).map(|at| if at == DATA + 5 { self.byte.get() } else { at as u8 });
         if gva < DATA { 0 } else { buffer.iter_mut().zip(bytes).map(|(place, byte)| *place = byte).count() }
@@ -271,66 +267,19 @@ impl Guest for Paused {
         buffer.len()
     }
 
-    fn space(&self, vcpu: u8, table: Option<u64>) -> anyhow::Result<Space> {
+    fn space(&self, vcpu: u8, table: Option<u64>) -> Space {
         if table == Some(0x6000) {
-            return Ok(Space { table: 0x6000, paging: true, ..Space::default() });
+            return Space { table: 0x6000, paging: true, ..Space::default() };
         }
         let rights = Rights { write: true, ..Rights::default() };
         let last = DATA + if self.more.get() { 0x1fff } else { 0xfff };
         let stretch = Stretch { gva: DATA, last, gpa: 0x9000, page_size: 4096, rights };
-        Ok(Space {
+        Space {
             table: table.unwrap_or(0x7000 + 0x1000 * u64::from(vcpu)),
             stretches: vec![stretch],
             paging: true,
             more: false,
-        })
-    }
-
-    fn breakpoints(&self) -> Vec<u64> {
-        Vec::new()
-    }
-
-    fn pause(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn resume(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn step(&self, _: u8) -> anyhow::Result<u64> {
-        unreachable!()
-    }
-    fn step_over(&self, _: u8) -> anyhow::Result<Option<u64>> {
-        unreachable!()
-    }
-    fn run_to(&self, _: &Filter) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn stopped(&self) -> anyhow::Result<Option<String>> {
-        unreachable!()
-    }
-    fn is_stepping_over(&self) -> bool {
-        unreachable!()
-    }
-    fn toggle_breakpoint(&self, _: u8, _: u64) -> anyhow::Result<Toggled> {
-        unreachable!()
-    }
-    fn clear_breakpoints(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn reset(&self) -> anyhow::Result<()> {
-        unreachable!()
-    }
-    fn trace(&self) -> Option<&Path> {
-        unreachable!()
-    }
-    fn type_key(&self, _: Key) -> bool {
-        unreachable!()
-    }
-    fn serial_input(&self, _: &[u8]) -> usize {
-        unreachable!()
-    }
-    fn stop(&self) {
-        unreachable!()
+        }
     }
 }
 
@@ -358,7 +307,7 @@ impl Growing {
 
 #[test]
 fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
-    let guest = Paused { byte: Cell::new(1), more: Cell::new(false) };
+    let guest = Paused(Writes { byte: Cell::new(1), more: Cell::new(false) });
     let mut trace = Growing::start();
     let reader = Reader::open(&trace.path).expect("readable");
     let mut app = App::new(reader, Settings { follow: true, ..Settings::plain() });
@@ -382,8 +331,8 @@ fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
     // It runs on for a moment.
     app.set_machine(Some(Machine::Running));
     app.set_machine(Some(guest.machine()));
-    guest.byte.set(2);
-    guest.more.set(true);
+    guest.0.byte.set(2);
+    guest.0.more.set(true);
     assert!(app.look_at_memory_of(&guest).expect("it tells"));
     let hex = app.hex().expect("the stack");
     assert_eq!(hex.rows[0].bytes[4..7], [Some((4, false)), Some((2, true)), Some((6, false))]);
@@ -411,7 +360,7 @@ fn a_paused_guest_shows_its_own_memory_and_what_has_changed() {
         app.look_at_memory_of(&guest).expect("it tells");
         assert_eq!(app.hex().map(|hex| hex.at), Some(at), "{typed}");
     }
-    let rows = app.hex().expect("bytes").rows;
+    let rows = &app.hex().expect("bytes").rows;
     assert_eq!(rows[0].bytes[0], Some((0xee, false)));
     assert_eq!(rows[1].bytes[0], None, "there is no memory");
     app.focus(Pane::Memory);

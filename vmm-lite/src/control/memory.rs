@@ -5,7 +5,7 @@ use trace_format::event::{Access, HostMapping, Walk, WalkCause, WalkOutcome};
 use super::{Control, unmapped};
 use crate::error::Result;
 use crate::probe::hide;
-use crate::walk::Space;
+use crate::walk::{PAGE_SIZE, Space};
 
 impl Control {
     /// Reads guest physical memory as the guest wrote it: breakpoints do not show.
@@ -16,6 +16,14 @@ impl Control {
         self.machine.memory.read(gpa, buffer)?;
         hide(&self.machine.probes.breakpoints.table(), gpa, buffer);
         Ok(())
+    }
+
+    /// The same, up to the first page that is none: how many bytes were read, at least one.
+    ///
+    /// # Errors
+    /// As [`Self::read_memory`], if that is the first.
+    pub fn read_memory_up_to(&self, gpa: u64, buffer: &mut [u8]) -> Result<usize> {
+        up_to(gpa, buffer, |at, part| self.read_memory(at, part))
     }
 
     /// Writes guest physical memory; breakpoints stay.
@@ -45,20 +53,7 @@ impl Control {
     /// # Errors
     /// As [`Self::read_virtual`], if that is the first.
     pub fn read_virtual_up_to(&self, vcpu: u8, gva: u64, buffer: &mut [u8]) -> Result<usize> {
-        /// The least that is mapped, bytes.
-        const PAGE: u64 = 4096;
-        let Err(error) = self.read_virtual(vcpu, gva, buffer) else { return Ok(buffer.len()) };
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = gva.wrapping_add(done as u64);
-            let page = usize::try_from(PAGE - at % PAGE).unwrap_or(1);
-            let end = buffer.len().min(done + page);
-            if self.read_virtual(vcpu, at, &mut buffer[done..end]).is_err() {
-                break;
-            }
-            done = end;
-        }
-        if done == 0 { Err(error) } else { Ok(done) }
+        up_to(gva, buffer, |at, part| self.read_virtual(vcpu, at, part))
     }
 
     /// Writes guest virtual memory through a vCPU's page tables, whatever their permissions.
@@ -123,4 +118,20 @@ impl Control {
         }
         Ok(ranges)
     }
+}
+
+/// Has `read` fill `buffer` from `start` on, as a whole or else page by page up to the first one that it cannot.
+fn up_to(start: u64, buffer: &mut [u8], mut read: impl FnMut(u64, &mut [u8]) -> Result<()>) -> Result<usize> {
+    let Err(error) = read(start, buffer) else { return Ok(buffer.len()) };
+    let mut done = 0;
+    while done < buffer.len() {
+        let at = start.wrapping_add(done as u64);
+        let page = usize::try_from(PAGE_SIZE - at % PAGE_SIZE).unwrap_or(1);
+        let end = buffer.len().min(done + page);
+        if read(at, &mut buffer[done..end]).is_err() {
+            break;
+        }
+        done = end;
+    }
+    if done == 0 { Err(error) } else { Ok(done) }
 }

@@ -95,8 +95,8 @@ pub(super) struct View {
 impl App {
     /// The bytes on the screen.
     #[must_use]
-    pub fn hex(&self) -> Option<Hex> {
-        self.memory.hex.shown.clone()
+    pub const fn hex(&self) -> Option<&Hex> {
+        self.memory.hex.shown.as_ref()
     }
 
     /// Shows the bytes at a gva.

@@ -65,7 +65,7 @@ impl App {
         self.memory.pages
     }
 
-    /// Brings the view up to date with the trace. What a paused guest has [`Self::look_at_memory_of`] gets.
+    /// Brings the view up to date with the trace; with a paused guest [`Self::look_at_memory_of`] does.
     pub(super) fn load_memory(&mut self) {
         if self.focus.view() != View::Memory {
             return;
@@ -102,10 +102,10 @@ impl App {
         }
         self.memory.registers = Some(registers);
         let space = self.look_at_space_of(guest, vcpu)?;
-        let before = self.hex();
+        let before = self.hex().cloned();
         self.load_hex(&Bytes::Guest(guest, vcpu), true);
         self.scroll_memory();
-        Ok(space || self.hex() != before)
+        Ok(space || self.hex() != before.as_ref())
     }
 
     /// The guest stands still, perhaps after it has run.

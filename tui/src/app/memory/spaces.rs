@@ -10,7 +10,8 @@ use super::{App, Motion};
 use crate::app::list::List;
 use crate::app::view::Pane;
 use crate::guest::{Guest, Space};
-use crate::model::space::{ADDRESS, Change, Stretch, changes, top_table};
+use crate::model::entry::ADDRESS;
+use crate::model::space::{Change, Stretch, changes, top_table};
 use crate::ui::text;
 use crate::work::Range;
 

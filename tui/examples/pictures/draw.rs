@@ -1,6 +1,4 @@
-//! Draws README's pictures, from the real UI over the traces in `replays`:
-//! `cargo run -p vmscope --example pictures` writes them to `tui/pictures`. A test says when they are old.
-#![allow(clippy::unwrap_used, reason = "a program for developers")]
+//! README's pictures, drawn by the real UI over the traces in `replays`.
 
 use std::path::Path;
 
@@ -40,13 +38,4 @@ pub(crate) fn pictures() -> Vec<(&'static str, String)> {
         (name, anstyle_svg::Term::new().render_svg(&frame))
     };
     PICTURES.into_iter().map(draw).collect()
-}
-
-#[allow(dead_code, reason = "the test has its own")]
-fn main() -> std::io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pictures");
-    for (name, svg) in pictures() {
-        std::fs::write(folder.join(name).with_extension("svg"), svg)?;
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ pub mod marks;
 pub mod model;
 mod new_file;
 pub mod session;
+mod shell;
 pub mod signals;
 pub mod terminal;
 pub mod ui;

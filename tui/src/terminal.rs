@@ -14,7 +14,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect, Size};
 
 use crate::app::App;
-use crate::ui;
+use crate::{shell, ui};
 
 /// Whether the terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -82,7 +82,7 @@ impl Screen {
     /// # Errors
     /// If the terminal refuses.
     pub fn suspend(&mut self) -> io::Result<bool> {
-        if !has_shell()? {
+        if !shell::waits()? {
             return Ok(false);
         }
         give_back();
@@ -112,32 +112,6 @@ fn enter() -> io::Result<()> {
         execute!(stdout(), EnableMouseCapture).inspect_err(|_| give_back())?;
     }
     Ok(())
-}
-
-/// Whether a shell with job control has started this: a process of the same session and another group (POSIX, "orphaned
-/// process group"). In a terminal that runs nothing else, nobody could continue what was stopped.
-fn has_shell() -> io::Result<bool> {
-    use rustix::process::{getpgid, getpgrp, getppid, getsid};
-    let (session, group) = (getsid(None)?, getpgrp());
-    let mut parent = getppid();
-    // Through those that are of the same job: a script, `sudo`.
-    while let Some(process) = parent {
-        if getsid(Some(process)).ok() != Some(session) {
-            return Ok(false);
-        }
-        if getpgid(Some(process)).ok() != Some(group) {
-            return Ok(true);
-        }
-        parent = parent_of(process);
-    }
-    Ok(false)
-}
-
-/// The parent of another process (proc(5), `stat`: the fourth field, behind a name in parentheses).
-fn parent_of(process: rustix::process::Pid) -> Option<rustix::process::Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    rustix::process::Pid::from_raw(fields.split_whitespace().nth(1)?.parse().ok()?)
 }
 
 /// Nothing can be done here about a terminal that refuses: it is probably gone.

@@ -59,13 +59,13 @@ fn the_mouse_chooses_views_and_events_and_can_be_left_to_the_terminal() {
     click(&mut terminal, tab);
     terminal.wait("the view of events", |screen| !screen.contains("cpu0  "));
     terminal.press("gg");
-    terminal.wait("the first event", |screen| screen.contains(" 1 of 1 098"));
+    terminal.wait("the first event", |screen| screen.contains(" 1 of 1 218"));
     let (x, y) = find(&terminal.contents(), "▸");
     click(&mut terminal, (x, y + 4));
-    terminal.wait("the event clicked at", |screen| screen.contains(" 5 of 1 098"));
+    terminal.wait("the event clicked at", |screen| screen.contains(" 5 of 1 218"));
     // The wheel, down.
     terminal.press(&format!("\x1b[<65;{x};{y}M"));
-    terminal.wait("three lines on", |screen| screen.contains(" 8 of 1 098"));
+    terminal.wait("three lines on", |screen| screen.contains(" 8 of 1 218"));
     assert!(takes_mouse(&terminal));
     terminal.press("q");
     assert_eq!(terminal.status(), 0);
@@ -104,7 +104,7 @@ fn it_is_suspended_and_comes_back() {
     terminal.wait("the trace", |screen| screen.contains("exited with 0"));
     assert!(!terminal.is_restored());
     terminal.press("gg");
-    terminal.wait("the first event", |screen| screen.contains(" 1 of 1 098"));
+    terminal.wait("the first event", |screen| screen.contains(" 1 of 1 218"));
     terminal.press("\x1a");
     terminal.wait("the shell again", |screen| screen.contains("Stopped"));
     assert!(terminal.is_restored(), "the shell has the terminal as it was");
@@ -112,10 +112,10 @@ fn it_is_suspended_and_comes_back() {
     terminal.press("echo $((6 * 7))\r");
     terminal.wait("the shell to answer", |screen| screen.lines().any(|line| line.trim() == "42"));
     terminal.press("fg\r");
-    terminal.wait("the UI where it was", |screen| screen.contains(" 1 of 1 098"));
+    terminal.wait("the UI where it was", |screen| screen.contains(" 1 of 1 218"));
     assert!(!terminal.is_restored());
     terminal.press("q");
-    terminal.wait("the shell at the end", |screen| screen.contains("ready>") && !screen.contains("of 1 098"));
+    terminal.wait("the shell at the end", |screen| screen.contains("ready>") && !screen.contains("of 1 218"));
     terminal.press("exit\r");
     assert_eq!(terminal.status(), 0);
 }

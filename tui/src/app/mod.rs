@@ -28,6 +28,7 @@ mod marks;
 pub mod memory;
 mod motion;
 mod mouse;
+mod nearest;
 pub mod place;
 mod playback;
 pub mod press;

@@ -338,7 +338,7 @@ pub static TABLE: &[Entry] = &[
     ask("export", &[char('E')], EXPORT, "", "write the selected events, range and filter together: CSV, Perfetto, Chrome JSON, Parquet or a trace, by the file's name; 'export!' replaces a file"),
     entry(Panes, "next-alike", &[char('n')], Action::NextOfKind, "next alike", "the next match of the search; without one, the next event of the selected one's kind"),
     entry(Panes, "previous-alike", &[char('N')], Action::PreviousOfKind, "", "the match before; without a search, the previous event of the selected one's kind"),
-    entry(Panes, "next-on-vcpu", &[char(']')], Action::NextOnVcpu, "", "the next event on the same vCPU"),
+    entry(Panes, "next-on-vcpu", &[char(']')], Action::NextOnVcpu, "next on vCPU", "the next event on the same vCPU"),
     entry(Panes, "previous-on-vcpu", &[char('[')], Action::PreviousOnVcpu, "", "the previous event on the same vCPU"),
     entry(Panes, "zoom-in", &[char('+'), char('=')], Action::ZoomIn, "zoom", "timeline: zoom in around the selected event"),
     entry(Panes, "zoom-out", &[char('-')], Action::ZoomOut, "", "timeline: zoom out"),

@@ -49,6 +49,8 @@ pub struct Summary {
     pub used: Used,
     /// What the guest counted itself, by name.
     pub counters: BTreeMap<String, u64>,
+    /// There are events that tell a vCPU's registers.
+    pub has_registers: bool,
 }
 
 impl Summary {
@@ -67,6 +69,7 @@ impl Summary {
             screens: Screens::new(),
             used: Used::default(),
             counters: BTreeMap::new(),
+            has_registers: false,
         }
     }
 
@@ -80,6 +83,7 @@ impl Summary {
         self.used.add(event);
         match &event.payload {
             Payload::Console(output) => self.console.write(&output.bytes),
+            Payload::Registers(_) => self.has_registers = true,
             Payload::Lost(lost) => self.lost = self.lost.saturating_add(lost.count),
             Payload::Counter(counter) => {
                 if let Some(value) = self.counters.get_mut(counter.name.as_str()) {

@@ -9,7 +9,7 @@ use trace_format::event::Registers;
 
 use super::text;
 use crate::app::App;
-use crate::app::code::{At, Row, Shown};
+use crate::app::code::{At, Row, Shown, When};
 use crate::guest::Machine;
 use crate::model::code::Line as Instruction;
 use crate::model::sources::SourceLine;
@@ -89,15 +89,18 @@ fn instruction(app: &App, line: &Instruction, width: u16) -> Line<'static> {
 
 /// Where the vCPU is, for the lower border.
 pub(super) fn place(app: &App) -> Line<'static> {
-    let Some(At { vcpu, rip, now, bits }) = app.code_at() else { return Line::default() };
-    let when = if now { "is" } else { "was" };
+    let Some(At { vcpu, rip, when, bits }) = app.code_at() else { return Line::default() };
+    let when = match when {
+        When::Now => "is at".to_owned(),
+        When::Then => "was at".to_owned(),
+        When::Later(number) => format!("at #{} is at", text::count(number)),
+    };
     let bits = match bits {
         Some(64) => String::new(),
         Some(bits) => format!(", {bits}-bit code"),
         None => ", taken for 64-bit code".to_owned(),
     };
-    Line::styled(format!(" cpu{vcpu} {when} at {}{bits} ", app.name_of(rip)), app.theme().dim())
-        .right_aligned()
+    Line::styled(format!(" cpu{vcpu} {when} {}{bits} ", app.name_of(rip)), app.theme().dim()).right_aligned()
 }
 
 /// Lines that the registers have.
@@ -110,12 +113,18 @@ pub(super) fn registers(app: &App) -> Vec<Line<'static>> {
     let theme = app.theme();
     let Some(Shown { now, before, .. }) = app.registers_shown() else {
         let why = match app.machine() {
-            Some(Machine::Running | Machine::Paused { .. }) => {
-                "not known here: pause the guest, or record with --registers"
+            _ if app.summary().has_registers => {
+                let of = app.code_at().map(|at| format!(" of cpu{}", at.vcpu)).unwrap_or_default();
+                format!("none{of} were recorded up to here")
             }
-            None | Some(Machine::Stopped { .. }) => "no registers were recorded: record with --registers",
+            Some(Machine::Running | Machine::Paused { .. }) => {
+                "not known here: pause the guest, or record with --registers".to_owned()
+            }
+            None | Some(Machine::Stopped { .. }) => {
+                "no registers were recorded: record with --registers".to_owned()
+            }
         };
-        return text::wrap(why, 24).into_iter().map(|line| Line::styled(line, theme.dim())).collect();
+        return text::wrap(&why, 24).into_iter().map(|line| Line::styled(line, theme.dim())).collect();
     };
     let before = before.as_ref().map(Registers::values);
     let values = Registers::NAMES.into_iter().zip(now.values()).enumerate();

@@ -28,14 +28,15 @@ const CHARACTERS: usize = 12;
 /// The walk's lines.
 pub(super) fn walk_lines(app: &App) -> Vec<Line<'static>> {
     let Some((number, shown)) = app.walk_shown() else {
-        let why = "no walk of this vCPU was recorded here or before: page faults have one, --traps says which are probed";
+        let why = "no walk of this vCPU was recorded around here: page faults have one, --traps says which are probed";
         return text::wrap(why, 36).into_iter().map(|line| Line::styled(line, app.theme().dim())).collect();
     };
     let mut fields = Fields::new(app.theme(), app.header());
     if number != app.cursor() {
+        let side = if number < app.cursor() { "before" } else { "after" };
         fields.styled(
             "walk",
-            format!("#{}, before the selected event", text::count(number)),
+            format!("#{}, {side} the selected event", text::count(number)),
             app.theme().warning(),
         );
     }

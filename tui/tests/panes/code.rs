@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Size;
-use trace_format::event::{Exit, ExitReason, Payload, Registers, StopReason};
+use trace_format::event::{Exit, ExitReason, Payload, Registers, StopReason, VcpuState};
 use trace_format::header::{ImageFacts, Stretch, Symbol};
 use trace_format::{Event, Header, Reader, Writer};
 use vmscope::app::action::Command;
@@ -46,6 +46,7 @@ fn app() -> App {
         Payload::Exit(Exit { reason, rip, cpl: 0, guest_ns: 1, handling_ns: 1 })
     };
     for (time, vcpu, payload) in [
+        (500, 0, Payload::State(VcpuState::Running)),
         (1_000, 0, Payload::Registers(registers(START + 9, 0, 0x7ff0))),
         (1_000, 0, out(START + 9)),
         (2_000, 1, out(START + 14)),
@@ -61,7 +62,7 @@ fn app() -> App {
     app.resize(Size::new(80, 24));
     app.read_all();
     app.show(View::Code);
-    app.select(4);
+    app.select(5);
     app
 }
 
@@ -92,19 +93,23 @@ fn it_goes_along_with_the_cursor() {
     let mut app = app();
     let size = Size::new(80, 24);
     assert!(snapshot(&mut app, size).contains("cpu0 was at helper+0x3"));
-    app.select(2);
+    app.select(3);
     let screen = snapshot(&mut app, size);
     assert!(screen.contains("cpu1 was at main+0xe, taken for 64-bit code"), "{screen}");
-    assert!(screen.contains("no registers were"), "{screen}");
-    app.select(1);
+    assert!(screen.contains("none of cpu1 were"), "{screen}");
+    app.select(2);
     assert!(snapshot(&mut app, size).contains("helper"), "calls are named");
     assert_eq!(app.registers_shown().map(|shown| shown.before.is_none()), Some(true), "nothing is before it");
-    app.select(5);
+    app.select(6);
     let screen = snapshot(&mut app, size);
     assert!(screen.contains("the trace does not tell what is at"), "{screen}");
-    assert_eq!(app.registers_shown().and_then(|shown| shown.stale), Some(3), "they are of an earlier moment");
+    assert_eq!(app.registers_shown().and_then(|shown| shown.stale), Some(4), "they are of an earlier moment");
+    app.select(0);
+    let screen = snapshot(&mut app, size);
+    assert!(screen.contains("cpu0 at #1 is at main+0x9"), "nothing before tells: {screen}");
+    assert!(screen.contains("none of cpu0 were"), "{screen}");
     app.set_image(None);
-    app.select(4);
+    app.select(5);
     let screen = snapshot(&mut app, size);
     assert!(screen.contains("--image"), "{screen}");
 }
@@ -112,7 +117,7 @@ fn it_goes_along_with_the_cursor() {
 #[test]
 fn keys_go_through_the_code() {
     let mut app = app();
-    app.select(1);
+    app.select(2);
     app.resize(Size::new(80, 24));
     assert_eq!(selected(&app), Some(START + 9));
     press(&mut app, KeyCode::Enter);

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Size;
 use trace_format::event::{
-    Access, Exit, ExitReason, Level, PagingMode, Payload, Permissions, Registers, Trap, TrapClass, Walk,
-    WalkCause, WalkFault, WalkOutcome,
+    Access, Exit, ExitReason, Level, MACHINE, PagingMode, Payload, Permissions, Registers, StopReason, Trap,
+    TrapClass, VcpuState, Walk, WalkCause, WalkFault, WalkOutcome,
 };
 use trace_format::{Event, Header, Reader, Writer};
 use vmscope::app::memory::{At, SpaceRow};
@@ -76,6 +76,7 @@ fn trace() -> Reader {
         (7_000, 0, fault(3, DATA + 0x9000)),
         (8_000, 0, walk(0x1000, DATA + 8, None)),
         (9_000, 0, Payload::Exit(exit)),
+        (9_500, MACHINE, Payload::State(VcpuState::Stopped { why: StopReason::PowerOff })),
     ] {
         writer.append(&Event { time, vcpu, payload }).expect("in order");
     }
@@ -125,7 +126,7 @@ fn every_size_shows_the_walk_pages_ranges_and_bytes() {
 #[test]
 fn the_walk_is_the_selected_one_or_the_last_of_the_vcpu_before() {
     let mut app = app();
-    for (event, walk) in [(0, 0), (2, 2), (3, 1), (5, 4), (9, 8)] {
+    for (event, walk) in [(0, 0), (2, 2), (3, 1), (5, 4), (9, 8), (10, 8)] {
         app.select(event);
         app.read_all();
         press(&mut app, "");

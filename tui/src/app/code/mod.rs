@@ -61,10 +61,21 @@ pub struct At {
     pub vcpu: u8,
     /// Its next instruction, or what its event is about, gva.
     pub rip: u64,
-    /// It is there now; otherwise at the time of the selected event.
-    pub now: bool,
+    /// When it is there.
+    pub when: When,
     /// How wide its code is, in bits; `None` if that is not known, and 64 is taken for it.
     pub bits: Option<u32>,
+}
+
+/// When a vCPU is somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Now: the guest is paused.
+    Now,
+    /// At the selected event, or at its last one before that tells.
+    Then,
+    /// Only at this later event: none before tells.
+    Later(u64),
 }
 
 /// A row of the listing.
@@ -167,7 +178,7 @@ impl App {
         let bits = Some(code_bits);
         if self.follow || self.at_stop {
             self.code.registers = Some(shown);
-            self.take_code(Some(At { vcpu, rip: next, now: true, bits }), &Bytes::Guest(guest, vcpu));
+            self.take_code(Some(At { vcpu, rip: next, when: When::Now, bits }), &Bytes::Guest(guest, vcpu));
         } else {
             let (at, registers) = self.recorded_place();
             self.code.registers = registers;
@@ -182,7 +193,7 @@ impl App {
         if self.focus.view() != View::Code || self.shows_live_code() {
             return self.scroll_code();
         }
-        let vcpu = self.chosen_vcpu();
+        let vcpu = self.vcpu_then();
         let (at, registers) = self.recorded_place();
         self.code.registers = registers;
         match Moment::of(&mut self.reader, self.cursor, vcpu) {
@@ -201,7 +212,7 @@ impl App {
         }
         let Some(At { rip, bits, .. }) = at else {
             self.code.rows.clear();
-            self.code.why = "this event does not tell where a vCPU was".to_owned();
+            self.code.why = "neither this event nor one around it tells where its vCPU was".to_owned();
             return;
         };
         let around = self.code.around;

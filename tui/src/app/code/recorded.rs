@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use trace_format::event::{MACHINE, Payload, Registers};
+use trace_format::event::{Event, Payload, Registers};
 use trace_format::{Kind, Reader, Summary};
 
-use super::{App, At, Shown};
+use super::{App, At, Shown, When};
+use crate::app::nearest::nearest;
 use crate::model::rip::rip;
 
-/// How many of a vCPU's events are looked at for where it was, and for its registers before.
+/// How many events are looked at for a vCPU's registers before.
 const FAR: usize = 20_000;
 /// EFER.LMA: the CPU is in long mode. CR0.PE: it is in protected mode.
 const EFER_LMA: u32 = 1 << 10;
@@ -17,48 +18,34 @@ const CR0_PE: u32 = 1;
 impl App {
     /// Where the selected event's vCPU was, and its registers, as far as the trace tells.
     pub(in crate::app) fn recorded_place(&mut self) -> (Option<At>, Option<Shown>) {
-        let Some(event) = self.selected.clone().filter(|event| event.vcpu != MACHINE) else {
-            return (None, None);
-        };
-        let registers = match recorded_registers(&mut self.reader, self.cursor, event.vcpu) {
+        let Some(time) = self.selected.as_ref().map(|event| event.time) else { return (None, None) };
+        let vcpu = self.vcpu_then();
+        let registers = match recorded_registers(&mut self.reader, self.cursor, vcpu) {
             Ok(registers) => registers,
             Err(error) => {
                 self.complain(&error);
                 None
             }
         };
-        let registers = registers.map(|(number, time, now, before)| {
-            let stale = (time != event.time).then_some(number);
+        let registers = registers.map(|(number, then, now, before)| {
+            let stale = (then != time).then_some(number);
             Shown { now, before, stale }
         });
-        let place = rip(&event.payload).map_or_else(|| self.earlier_rip(event.vcpu), Some);
-        let bits = registers.as_ref().map(|shown| bits_of(&shown.now));
-        let at = place.map(|rip| At { vcpu: event.vcpu, rip, now: false, bits });
-        (at, registers)
-    }
-
-    /// Where a vCPU was at its last event before the cursor that tells.
-    fn earlier_rip(&mut self, vcpu: u8) -> Option<u64> {
-        let mut looked = 0;
-        let found = self.reader.back_through(
-            self.cursor,
-            |block| block.has_vcpu(vcpu),
-            |_, event| {
-                looked += 1;
-                match rip(&event.payload).filter(|_| event.vcpu == vcpu) {
-                    Some(rip) => ControlFlow::Break(Some(rip)),
-                    None if looked == FAR => ControlFlow::Break(None),
-                    None => ControlFlow::Continue(()),
-                }
-            },
-        );
-        match found {
-            Ok(flow) => flow.break_value().flatten(),
+        let of_vcpu = |block: &Summary| block.has_vcpu(vcpu);
+        let tells = |event: &Event| rip(&event.payload).filter(|_| event.vcpu == vcpu);
+        let place = match nearest(&mut self.reader, self.cursor, of_vcpu, tells) {
+            Ok(place) => place,
             Err(error) => {
                 self.complain(&error);
                 None
             }
-        }
+        };
+        let bits = registers.as_ref().map(|shown| bits_of(&shown.now));
+        let at = place.map(|(number, rip)| {
+            let when = if number > self.cursor { When::Later(number) } else { When::Then };
+            At { vcpu, rip, when, bits }
+        });
+        (at, registers)
     }
 }
 

@@ -7,25 +7,22 @@ pub mod place;
 mod spaces;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use trace_format::analysis::GroupReport;
-use trace_format::event::{Payload, Registers, Walk};
+use trace_format::event::{Event, Payload, Registers, Walk};
 use trace_format::{Kind, Summary};
 
 use super::App;
 use super::action::Motion;
 use super::bytes::Bytes;
 use super::list::List;
+use super::nearest::nearest;
 use super::view::{Pane, View};
 use crate::gdb::recorded::Moment;
 use crate::guest::Guest;
 pub use hex::{At, Hex, HexRow};
 pub(super) use spaces::parse_cr3;
 pub use spaces::{Listed, Source, SpaceRow};
-
-/// How many events are looked at for a walk before the selected one.
-const FAR: usize = 20_000;
 
 /// What the view shows.
 #[derive(Debug, Default)]
@@ -47,7 +44,8 @@ pub(super) struct Memory {
 }
 
 impl App {
-    /// The walk that the selected event is, or the last one of its vCPU before it, with the number of its event.
+    /// The walk that the selected event is, or the last one of its vCPU before it, or the next one if there is none
+    /// before, with the number of its event.
     #[must_use]
     pub fn walk_shown(&self) -> Option<(u64, &Walk)> {
         self.memory.walk.as_ref().map(|(number, walk)| (*number, walk))
@@ -73,7 +71,7 @@ impl App {
         self.load_walk();
         if !self.shows_live_code() {
             self.load_space();
-            let vcpu = self.chosen_vcpu();
+            let vcpu = self.vcpu_then();
             self.memory.registers = self.recorded_place().1.map(|shown| shown.now);
             match Moment::of(&mut self.reader, self.cursor, vcpu) {
                 Ok(moment) => self.load_hex(&Bytes::Recorded(Box::new(moment)), false),
@@ -120,19 +118,14 @@ impl App {
         }
         self.memory.sought = sought;
         let before = self.memory.walk.take();
-        let vcpu = self.chosen_vcpu();
+        let vcpu = self.vcpu_then();
         let wanted = |block: &Summary| block.has_vcpu(vcpu) && block.has_kind(Kind::Walk);
-        let mut looked = 0;
-        let found = self.reader.back_through(self.cursor.saturating_add(1), wanted, |number, event| {
-            looked += 1;
-            match &event.payload {
-                Payload::Walk(walk) if event.vcpu == vcpu => ControlFlow::Break(Some((number, walk.clone()))),
-                _ if looked == FAR => ControlFlow::Break(None),
-                _ => ControlFlow::Continue(()),
-            }
-        });
-        match found {
-            Ok(flow) => self.memory.walk = flow.break_value().flatten(),
+        let tells = |event: &Event| match &event.payload {
+            Payload::Walk(walk) if event.vcpu == vcpu => Some(walk.clone()),
+            _ => None,
+        };
+        match nearest(&mut self.reader, self.cursor, wanted, tells) {
+            Ok(walk) => self.memory.walk = walk,
             Err(error) => self.complain(&error),
         }
         if self.memory.walk != before {

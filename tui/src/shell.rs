@@ -5,7 +5,7 @@ use std::{fs, io};
 /// Where a process stands among the others of its terminal.
 ///
 /// Numbers as Linux has them and not as a `Pid`, which cannot be 0: in a container a session, group or parent that is not
-/// of it has the number 0 (pid_namespaces(7)).
+/// of it has the number 0 (pid_namespaces(7)). Three fields are all that is needed of `/proc`, no library for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     parent: u32,

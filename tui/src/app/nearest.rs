@@ -8,7 +8,7 @@ use trace_format::{Error, Reader, Summary};
 use super::App;
 
 /// How many events are looked at in each direction.
-const FAR: usize = 20_000;
+pub(super) const FAR: usize = 20_000;
 
 /// What `tells` finds in the event with this number or the nearest one before it, with that one's number; if there is
 /// none, in the nearest one after it. Only blocks that are `wanted` are looked at, and not far.
@@ -41,8 +41,12 @@ pub(super) fn nearest<T>(
 }
 
 impl App {
-    /// The vCPU of the selected event; of an event of the machine that of the nearest event that has one.
-    pub(super) fn vcpu_then(&mut self) -> u8 {
+    /// The vCPU of the selected event; of an event of the machine that of the nearest event that has one, or of a paused
+    /// guest the one that is stepped.
+    pub(super) fn vcpu_shown(&mut self) -> u8 {
+        if self.shows_live_code() {
+            return self.chosen_vcpu();
+        }
         let vcpu = |event: &Event| Some(event.vcpu).filter(|vcpu| *vcpu != MACHINE);
         if let Some(vcpu) = self.selected.as_ref().and_then(vcpu) {
             return vcpu;
@@ -59,11 +63,12 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use trace_format::event::{Payload, VcpuState};
+    use trace_format::event::{Actor, Payload, VcpuState};
     use trace_format::{Header, Writer};
 
     use super::*;
     use crate::app::Settings;
+    use crate::guest::Machine;
 
     fn trace(vcpus: &[u8]) -> Reader {
         let mut writer = Writer::new(Vec::new(), &Header { vcpus: 4, ..Header::default() }).unwrap();
@@ -108,7 +113,13 @@ mod tests {
         for (event, vcpu) in [(0, 2), (1, 2), (2, 2), (3, 3)] {
             app.select(event);
             app.refresh();
-            assert_eq!(app.vcpu_then(), vcpu, "at event {event}");
+            assert_eq!(app.vcpu_shown(), vcpu, "at event {event}");
+        }
+        app.set_machine(Some(Machine::Paused { by: Actor::User }));
+        for (event, vcpu) in [(2, 0), (3, 3)] {
+            app.select(event);
+            app.refresh();
+            assert_eq!(app.vcpu_shown(), vcpu, "as `s` takes it at event {event}");
         }
     }
 }

@@ -113,18 +113,13 @@ pub(super) fn registers(app: &App) -> Vec<Line<'static>> {
     let theme = app.theme();
     let Some(Shown { now, before, .. }) = app.registers_shown() else {
         let why = match app.machine() {
-            _ if app.summary().has_registers => {
-                let of = app.code_at().map(|at| format!(" of cpu{}", at.vcpu)).unwrap_or_default();
-                format!("none{of} were recorded up to here")
-            }
+            _ if app.summary().has_registers => "none of this vCPU were recorded up to here",
             Some(Machine::Running | Machine::Paused { .. }) => {
-                "not known here: pause the guest, or record with --registers".to_owned()
+                "not known here: pause the guest, or record with --registers"
             }
-            None | Some(Machine::Stopped { .. }) => {
-                "no registers were recorded: record with --registers".to_owned()
-            }
+            None | Some(Machine::Stopped { .. }) => "no registers were recorded: record with --registers",
         };
-        return text::wrap(&why, 24).into_iter().map(|line| Line::styled(line, theme.dim())).collect();
+        return text::wrap(why, 24).into_iter().map(|line| Line::styled(line, theme.dim())).collect();
     };
     let before = before.as_ref().map(Registers::values);
     let values = Registers::NAMES.into_iter().zip(now.values()).enumerate();

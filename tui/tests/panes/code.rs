@@ -96,7 +96,7 @@ fn it_goes_along_with_the_cursor() {
     app.select(3);
     let screen = snapshot(&mut app, size);
     assert!(screen.contains("cpu1 was at main+0xe, taken for 64-bit code"), "{screen}");
-    assert!(screen.contains("none of cpu1 were"), "{screen}");
+    assert!(screen.contains("none of this vCPU were"), "{screen}");
     app.select(2);
     assert!(snapshot(&mut app, size).contains("helper"), "calls are named");
     assert_eq!(app.registers_shown().map(|shown| shown.before.is_none()), Some(true), "nothing is before it");
@@ -107,7 +107,7 @@ fn it_goes_along_with_the_cursor() {
     app.select(0);
     let screen = snapshot(&mut app, size);
     assert!(screen.contains("cpu0 at #1 is at main+0x9"), "nothing before tells: {screen}");
-    assert!(screen.contains("none of cpu0 were"), "{screen}");
+    assert!(screen.contains("none of this vCPU were"), "{screen}");
     app.set_image(None);
     app.select(5);
     let screen = snapshot(&mut app, size);

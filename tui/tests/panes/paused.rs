@@ -24,7 +24,7 @@ pub(crate) trait Tells {
     }
 }
 
-/// It.
+/// One that tells this.
 pub(crate) struct Paused<T>(pub(crate) T);
 
 impl<T: Tells> Guest for Paused<T> {

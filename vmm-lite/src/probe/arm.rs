@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::idt::{Idt, VectorSet};
+use super::owner::Owner;
 use super::returns::Search;
 use super::site::{Means, Roles, Site};
-use super::table::{Owner, read_code};
+use super::table::read_code;
 use super::{Context, Probes, VECTOR_BP};
 use crate::calibration::{BreakpointStop, SyscallEntry};
 use crate::emulate;

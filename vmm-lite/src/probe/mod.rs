@@ -14,6 +14,7 @@ mod carry_out;
 mod copies;
 mod frame;
 mod idt;
+mod owner;
 mod place;
 mod returns;
 mod selection;
@@ -32,11 +33,12 @@ use arrayvec::ArrayVec;
 use kvm_bindings::kvm_sregs;
 use trace_format::event::{Actor, Payload};
 
+pub(crate) use owner::Owner;
 pub use selection::TrapSelection;
 pub(crate) use site::Roles;
 pub(crate) use step::Stepped;
 pub(crate) use stops::{Scope, Stops};
-pub(crate) use table::{Breakpoints, Owner, hide, read_code};
+pub(crate) use table::{Breakpoints, hide, read_code};
 pub(crate) use watch::Watch;
 
 use crate::calibration::{BreakpointStop, Calibration};

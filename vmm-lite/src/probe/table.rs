@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use trace_format::event::Actor;
-
 use super::copies::Copies;
+use super::owner::Owner;
 use super::place::{Offer, Places, Seeker};
 use super::site::{INT3, LONGEST, Means, Roles, Site, is_users};
 use super::watch::Watch;
@@ -84,35 +83,6 @@ impl Table {
     fn index(&mut self) {
         let in_memory = self.sites.values().filter(|site| site.means == Means::Instruction);
         self.originals = in_memory.map(|site| (site.gpa, site.original)).collect();
-    }
-}
-
-/// Who wants breakpoints: each vCPU for its own handlers, and those who control the guest. What they want by any means
-/// and what must be in a breakpoint register are two things, which may be at one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner {
-    Vcpu(u8),
-    User,
-    UserInRegisters,
-    Gdb,
-    GdbInRegisters,
-}
-
-impl Owner {
-    /// GDB, or any other who controls the guest: by any means, and watchpoints.
-    pub(crate) const fn of(actor: Actor) -> Self {
-        match actor {
-            Actor::Gdb => Self::Gdb,
-            _ => Self::User,
-        }
-    }
-
-    /// The same in breakpoint registers only.
-    pub(crate) const fn in_registers(actor: Actor) -> Self {
-        match actor {
-            Actor::Gdb => Self::GdbInRegisters,
-            _ => Self::UserInRegisters,
-        }
     }
 }
 
@@ -504,6 +474,7 @@ fn within(paging: &Paging, roles: &Roles) -> Paging {
 #[cfg(test)]
 mod tests {
     use iced_x86::Mnemonic;
+    use trace_format::event::Actor;
 
     use super::super::stops::{Scope, Stops};
     use super::*;

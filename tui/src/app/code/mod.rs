@@ -167,7 +167,7 @@ impl App {
         if self.focus.view() != View::Code || !self.shows_live_code() {
             return Ok(false);
         }
-        let vcpu = self.chosen_vcpu();
+        let vcpu = self.vcpu_shown();
         let VcpuNow { registers, next, code_bits } = guest.cpu(vcpu)?;
         let known = self.code.live.entry(vcpu).or_insert_with(|| (registers.clone(), None));
         if known.0 != registers {
@@ -180,7 +180,7 @@ impl App {
             self.code.registers = Some(shown);
             self.take_code(Some(At { vcpu, rip: next, when: When::Now, bits }), &Bytes::Guest(guest, vcpu));
         } else {
-            let (at, registers) = self.recorded_place();
+            let (at, registers) = self.recorded_place(vcpu);
             self.code.registers = registers;
             let at = at.map(|at| At { bits: at.bits.or(bits), ..at });
             self.take_code(at, &Bytes::Guest(guest, vcpu));
@@ -193,8 +193,8 @@ impl App {
         if self.focus.view() != View::Code || self.shows_live_code() {
             return self.scroll_code();
         }
-        let vcpu = self.vcpu_then();
-        let (at, registers) = self.recorded_place();
+        let vcpu = self.vcpu_shown();
+        let (at, registers) = self.recorded_place(vcpu);
         self.code.registers = registers;
         match Moment::of(&mut self.reader, self.cursor, vcpu) {
             Ok(moment) => self.take_code(at, &Bytes::Recorded(Box::new(moment))),

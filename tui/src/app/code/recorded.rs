@@ -6,20 +6,17 @@ use trace_format::event::{Event, Payload, Registers};
 use trace_format::{Kind, Reader, Summary};
 
 use super::{App, At, Shown, When};
-use crate::app::nearest::nearest;
+use crate::app::nearest::{FAR, nearest};
 use crate::model::rip::rip;
 
-/// How many events are looked at for a vCPU's registers before.
-const FAR: usize = 20_000;
 /// EFER.LMA: the CPU is in long mode. CR0.PE: it is in protected mode.
 const EFER_LMA: u32 = 1 << 10;
 const CR0_PE: u32 = 1;
 
 impl App {
-    /// Where the selected event's vCPU was, and its registers, as far as the trace tells.
-    pub(in crate::app) fn recorded_place(&mut self) -> (Option<At>, Option<Shown>) {
+    /// Where a vCPU was at the selected event, and its registers, as far as the trace tells.
+    pub(in crate::app) fn recorded_place(&mut self, vcpu: u8) -> (Option<At>, Option<Shown>) {
         let Some(time) = self.selected.as_ref().map(|event| event.time) else { return (None, None) };
-        let vcpu = self.vcpu_then();
         let registers = match recorded_registers(&mut self.reader, self.cursor, vcpu) {
             Ok(registers) => registers,
             Err(error) => {

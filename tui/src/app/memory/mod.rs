@@ -71,8 +71,8 @@ impl App {
         self.load_walk();
         if !self.shows_live_code() {
             self.load_space();
-            let vcpu = self.vcpu_then();
-            self.memory.registers = self.recorded_place().1.map(|shown| shown.now);
+            let vcpu = self.vcpu_shown();
+            self.memory.registers = self.recorded_place(vcpu).1.map(|shown| shown.now);
             match Moment::of(&mut self.reader, self.cursor, vcpu) {
                 Ok(moment) => self.load_hex(&Bytes::Recorded(Box::new(moment)), false),
                 Err(error) => self.complain(&error),
@@ -89,7 +89,7 @@ impl App {
         if self.focus.view() != View::Memory || !self.shows_live_code() {
             return Ok(false);
         }
-        let vcpu = self.chosen_vcpu();
+        let vcpu = self.vcpu_shown();
         let registers = guest.cpu(vcpu)?.registers;
         let stop = self.memory.stop;
         let last = self.memory.last.insert(vcpu, (stop, registers.clone()));
@@ -118,7 +118,7 @@ impl App {
         }
         self.memory.sought = sought;
         let before = self.memory.walk.take();
-        let vcpu = self.vcpu_then();
+        let vcpu = self.vcpu_shown();
         let wanted = |block: &Summary| block.has_vcpu(vcpu) && block.has_kind(Kind::Walk);
         let tells = |event: &Event| match &event.payload {
             Payload::Walk(walk) if event.vcpu == vcpu => Some(walk.clone()),
